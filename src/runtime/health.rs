@@ -8,7 +8,6 @@ use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
 use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
 
 use super::metrics::Metrics;
 use super::ready::ReadyGate;
@@ -29,21 +28,16 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener, CannotListen> {
     TcpListener::bind(address).await.map_err(|source| CannotListen { address, source })
 }
 
-/// Answers until `stop`.
+/// Answers until it is dropped.
 ///
 /// # Errors
 /// When the listener fails.
-pub async fn serve(
-    listener: TcpListener,
-    ready: ReadyGate,
-    metrics: Metrics,
-    stop: CancellationToken,
-) -> std::io::Result<()> {
+pub async fn serve(listener: TcpListener, ready: ReadyGate, metrics: Metrics) -> std::io::Result<()> {
     let routes = Router::new()
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(readiness).with_state(ready))
         .route("/metrics", get(exposition).with_state(metrics));
-    axum::serve(listener, routes).with_graceful_shutdown(stop.cancelled_owned()).await
+    axum::serve(listener, routes).await
 }
 
 async fn readiness(State(ready): State<ReadyGate>) -> (StatusCode, String) {
@@ -89,10 +83,9 @@ mod tests {
         ready.close(Gate::Crd, "the CRD is not installed");
         let metrics = Metrics::new().unwrap();
         metrics.leading(true);
-        let stop = CancellationToken::new();
         let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let server = tokio::spawn(serve(listener, ready.clone(), metrics, stop.clone()));
+        let server = tokio::spawn(serve(listener, ready.clone(), metrics));
 
         assert!(ask(address, "/healthz").await.starts_with("HTTP/1.1 200"));
         let waiting = ask(address, "/readyz").await;
@@ -102,8 +95,7 @@ mod tests {
         assert!(ask(address, "/readyz").await.starts_with("HTTP/1.1 200"));
         assert!(ask(address, "/metrics").await.contains("\nlossless_upgrade_leader 1\n"));
 
-        stop.cancel();
-        server.await.unwrap().unwrap();
+        server.abort();
     }
 
     #[tokio::test]

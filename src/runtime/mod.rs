@@ -8,5 +8,6 @@ pub mod health;
 pub mod leader;
 pub mod metrics;
 pub mod ready;
+pub mod served;
 pub mod shutdown;
 pub mod telemetry;

@@ -37,7 +37,7 @@ const TIMES: Times = Times {
     lease: Duration::from_secs(15),
 };
 
-/// Runs `work` whenever this process leads, and only then, until `stop`.
+/// Runs `work` whenever this process leads, and only then, until `stop` or until `work` ends by itself.
 ///
 /// `work` is given a token that is cancelled when its term ends. After `stop` it has
 /// [`shutdown::FINISH`] to end; when the Lease was lost it is dropped at once. The Lease is released
@@ -45,7 +45,7 @@ const TIMES: Times = Times {
 /// change of leadership.
 ///
 /// # Errors
-/// What `work` ended with, when it ended without being asked to.
+/// What `work` ended with.
 pub async fn while_leading<F, E>(
     client: kube::Client,
     lease: &LeaseRef,
@@ -76,16 +76,19 @@ where
     // Should this future be dropped, the election must not go on without anybody who acts.
     let _released = release.clone().drop_guard();
 
-    let mut outcome = Ok(());
-    while outcome.is_ok() && !stop.is_cancelled() {
+    let outcome = loop {
         tokio::select! {
-            () = stop.cancelled() => break,
+            () = stop.cancelled() => break Ok(()),
             () = until(&mut leading, true) => {}
         }
         changed(true);
-        outcome = term(stop, &mut leading, &mut work).await;
+        let end = term(stop, &mut leading, &mut work).await;
         changed(false);
-    }
+        match end {
+            TermEnd::Lost => {}
+            TermEnd::Finished(outcome) => break outcome,
+        }
+    };
     release.cancel();
     if election.await.is_err() {
         tracing::error!("the leader election ended by a panic; the Lease is not released");
@@ -93,12 +96,19 @@ where
     outcome
 }
 
-/// One term: until it is lost, or `stop`, or the work ends by itself.
+/// Why a term is over.
+enum TermEnd<E> {
+    /// Somebody else may act from now on, or soon.
+    Lost,
+    /// The work is done, or was asked to end and did or had to.
+    Finished(Result<(), E>),
+}
+
 async fn term<F, E>(
     stop: &CancellationToken,
     leading: &mut watch::Receiver<bool>,
     work: &mut impl FnMut(CancellationToken) -> F,
-) -> Result<(), E>
+) -> TermEnd<E>
 where
     F: Future<Output = Result<(), E>>,
 {
@@ -106,16 +116,16 @@ where
     let _ended = end.clone().drop_guard();
     let mut work = std::pin::pin!(work(end));
     tokio::select! {
-        outcome = &mut work => return outcome,
-        () = until(leading, false) => return Ok(()),
+        outcome = &mut work => return TermEnd::Finished(outcome),
+        () = until(leading, false) => return TermEnd::Lost,
         () = stop.cancelled() => {}
     }
     tokio::select! {
-        outcome = &mut work => outcome,
-        () = until(leading, false) => Ok(()),
+        outcome = &mut work => TermEnd::Finished(outcome),
+        () = until(leading, false) => TermEnd::Lost,
         () = tokio::time::sleep(shutdown::FINISH) => {
             tracing::warn!(limit = ?shutdown::FINISH, "the reconciles under way did not finish in time; they are dropped");
-            Ok(())
+            TermEnd::Finished(Ok(()))
         }
     }
 }
