@@ -1,1 +1,181 @@
-//! drain
+//! How many connections a pod still has. One file a probe, one contract for all.
+//!
+//! | here | what |
+//! |---|---|
+//! | this file | the contract and the table from what users write to a probe |
+//! | `spec` | what users write under `spec.drain.probes` |
+//! | `ports` | which ports of a pod a Service sends connections to |
+//! | `socket` | the probe that counts sockets inside the pod, by a counter it puts there |
+//! | `counter`, `proc_net`, `line` | that counter: the program `drain-counter`, what it reads, what it prints |
+//! | `http` | the probe that asks the pod over HTTP |
+//! | `formats` | what an HTTP answer may look like, one file a format |
+//!
+//! No probe takes silence for zero: whatever is not a fresh, whole, plain number is [`Reading::Unknown`].
+
+pub mod counter;
+pub mod formats;
+pub mod http;
+pub mod line;
+pub mod ports;
+pub mod proc_net;
+pub mod socket;
+pub mod spec;
+
+#[cfg(test)]
+mod contract;
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use self::spec::ProbeSpec;
+
+/// What a probe saw.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Reading {
+    /// A fresh and whole count.
+    Count {
+        /// The most connections seen at one moment since the reading before.
+        connections: u64,
+        /// Connections that clients opened, a second; left out by probes that cannot tell.
+        new_per_second: Option<f64>,
+    },
+    /// No answer, an error, or a stale, partial or nonsensical one. Never to be taken for zero.
+    Unknown {
+        /// What is wrong, for the status message.
+        why: String,
+    },
+}
+
+impl Reading {
+    /// An unknown reading.
+    pub(crate) fn unknown(why: impl Into<String>) -> Self {
+        Self::Unknown { why: why.into() }
+    }
+}
+
+/// Why a probe cannot work, and what the user can do. A finding, not a fault of the operator.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{what}; {fix}")]
+pub struct Refusal {
+    /// What is refused, and by whom.
+    pub what: String,
+    /// What to do about it.
+    pub fix: String,
+    /// Nobody has decided anything (no answer, a conflict, too many requests): ask again later.
+    pub passing: bool,
+}
+
+impl Refusal {
+    /// A refusal that stands until somebody changes something.
+    pub(crate) fn lasting(what: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { what: what.into(), fix: fix.into(), passing: false }
+    }
+}
+
+/// A pod as a probe needs it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PodTarget {
+    /// Namespace of the pod.
+    pub namespace: String,
+    /// Name of the pod.
+    pub name: String,
+    /// Uid of the pod: an answer about another pod of this name is no answer.
+    pub uid: String,
+    /// Address of the pod, once it has one.
+    pub ip: Option<IpAddr>,
+    /// Ordinal of the pod in its StatefulSet.
+    pub ordinal: u32,
+    /// Id of the run, of characters that a container's name may have.
+    pub run: String,
+    /// Ports that the levered Services send connections to (see [`ports::resolve_target_ports`]).
+    pub ports: BTreeSet<u16>,
+    /// The pod shares the network of its node.
+    pub host_network: bool,
+}
+
+/// The kinds of probes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ProbeKind {
+    /// Counts sockets inside the pod.
+    Socket,
+    /// Asks the pod over HTTP.
+    Http,
+}
+
+impl fmt::Display for ProbeKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Socket => "socket",
+            Self::Http => "http",
+        })
+    }
+}
+
+/// What counts a pod's connections.
+#[async_trait]
+pub trait Probe: Send + Sync {
+    /// Which probe this is.
+    fn kind(&self) -> ProbeKind;
+
+    /// At or below this count the pod is quiet.
+    fn threshold(&self) -> u64;
+
+    /// Would it work on this pod? Changes nothing.
+    ///
+    /// # Errors
+    /// Why not, and what to do.
+    async fn admit(&self, pod: &PodTarget) -> Result<(), Refusal>;
+
+    /// A reader for this pod (this uid). Its first reading is already a fresh one.
+    fn reader(&self, pod: &PodTarget) -> Box<dyn Reader>;
+
+    /// The counter that must run in the pod before this probe can read, for the probe that has one.
+    fn counter(&self) -> Option<&socket::SocketProbe> {
+        None
+    }
+}
+
+/// Reads one pod again and again. Keeps its place, so that nothing is counted as news twice.
+#[async_trait]
+pub trait Reader: Send {
+    /// What happened since the reading before. Ends by itself in seconds, whatever the other side does.
+    async fn read(&mut self) -> Reading;
+}
+
+/// Wall-clock time, handed in.
+pub type Now = Arc<dyn Fn() -> jiff::Timestamp + Send + Sync>;
+
+/// What probes work with.
+#[derive(Clone)]
+pub struct Means {
+    /// Speaks with the API server. Must not retry by itself: a refusal is an observation.
+    pub client: kube::Client,
+    /// How to start drain counters.
+    pub counter: socket::CounterSettings,
+    /// Wall-clock time.
+    pub now: Now,
+}
+
+/// The table: from one item of `spec.drain.probes` to its probe.
+///
+/// # Errors
+/// The item does not name exactly one probe, or one that lacks a part.
+pub fn probe(spec: &ProbeSpec, means: &Means) -> Result<Box<dyn Probe>, Refusal> {
+    let ProbeSpec { socket, http } = spec;
+    match (socket, http) {
+        (Some(socket), None) => {
+            Ok(Box::new(socket::SocketProbe::new(socket, means.client.clone(), means.counter.clone())))
+        }
+        (None, Some(http)) => {
+            Ok(Box::new(http::HttpProbe::new(http, means.client.clone(), means.now.clone())?))
+        }
+        (None, None) | (Some(_), Some(_)) => Err(Refusal::lasting(
+            "an item of spec.drain.probes does not name exactly one probe",
+            "write `socket` or `http`, and an item for each",
+        )),
+    }
+}

@@ -1,0 +1,157 @@
+use std::sync::Arc;
+
+use serde_json::{from_value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+use super::*;
+use crate::drain::contract::{World, answer, api, holds, pod};
+
+/// A server that takes each request and answers it with these bytes; with none it never answers.
+async fn server(answer: Option<Vec<u8>>) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        let mut open = Vec::new();
+        while let Ok((mut client, _)) = listener.accept().await {
+            let mut request = [0; 4096];
+            let length = client.read(&mut request).await.unwrap_or_default();
+            assert!(str::from_utf8(&request[..length]).unwrap().to_lowercase().contains("connection: close"));
+            match &answer {
+                Some(answer) => drop(client.write_all(answer).await),
+                None => open.push(client),
+            }
+        }
+    });
+    port
+}
+
+fn ok(body: &str) -> Vec<u8> {
+    format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into_bytes()
+}
+
+/// A probe of a pod at this port; its client has no API server behind it.
+fn probe(port: u16, more: &serde_json::Value, client: Client) -> HttpProbe {
+    let mut spec = json!({"port": port, "path": "/status?full=1"});
+    spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    let now = Arc::new(|| "2026-11-20T12:00:00Z".parse().unwrap());
+    let mut probe = HttpProbe::new(&from_value(spec).unwrap(), client, now).unwrap();
+    probe.patience = Duration::from_millis(300);
+    probe
+}
+
+async fn reading(answer: Option<Vec<u8>>) -> Reading {
+    let port = server(answer).await;
+    probe(port, &json!({"format": "Number"}), api(|_| None)).reader(&pod()).read().await
+}
+
+fn why(reading: Reading) -> String {
+    match reading {
+        Reading::Unknown { why } => why,
+        count @ Reading::Count { .. } => panic!("{count:?}"),
+    }
+}
+
+/// The four formats with a body for a count.
+fn formats() -> [(serde_json::Value, fn(u64) -> String); 4] {
+    [
+        (json!({"format": "Number"}), |count| format!("{count}\n")),
+        (json!({"format": "Json", "json": {"pointer": "/n"}}), |count| format!("{{\"n\":{count}}}")),
+        (json!({"format": "Prometheus", "prometheus": {"metric": "n"}}), |count| {
+            format!("# n\nn{{a=\"b\"}} {count}\n")
+        }),
+        (json!({"format": "NginxStubStatus"}), |count| {
+            format!(
+                "Active connections: {} \nserver accepts handled requests\n 1 1 1 \nReading: 0 Writing: 1 Waiting: 0 \n",
+                count + 1
+            )
+        }),
+    ]
+}
+
+#[tokio::test]
+async fn the_contract_holds_for_each_format_through_the_pod() {
+    for (settings, body) in formats() {
+        holds(&settings.to_string(), async |world| {
+            let bytes = match world {
+                World::Has(count) => Some(ok(&body(count))),
+                World::Empty => Some(ok("")),
+                World::Garbage => Some(ok("<html>0</html>\n")),
+                World::CutOff => Some(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n0".to_vec()),
+                World::Refuses => Some(b"HTTP/1.1 503 Busy\r\nContent-Length: 1\r\n\r\n0".to_vec()),
+                World::Silent => None,
+            };
+            probe(server(bytes).await, &settings, api(|_| None)).reader(&pod())
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn the_contract_holds_for_each_format_through_the_api_server() {
+    for (mut settings, body) in formats() {
+        settings["via"] = json!("ApiServer");
+        holds(&settings.to_string(), async |world| {
+            let client = api(move |request| {
+                assert_eq!(
+                    request.uri().to_string(),
+                    "/api/v1/namespaces/shop/pods/nginx-0:8081/proxy/status?full=1"
+                );
+                match world {
+                    World::Has(count) => answer(200, body(count)),
+                    World::Empty => answer(200, ""),
+                    World::Garbage => answer(200, "<html>0</html>\n"),
+                    World::CutOff => answer(200, "{\"n\":"),
+                    World::Refuses => answer(503, "0"),
+                    World::Silent => None,
+                }
+            });
+            probe(8081, &settings, client).reader(&pod())
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_is_not_200_is_unknown_and_a_redirect_is_not_followed() {
+    let elsewhere = server(Some(ok("0"))).await;
+    let redirect = format!(
+        "HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:{elsewhere}/\r\nContent-Length: 1\r\n\r\n0"
+    );
+    assert!(why(reading(Some(redirect.into_bytes())).await).contains("302"));
+    assert!(
+        why(reading(Some(b"HTTP/1.1 500 No\r\nContent-Length: 1\r\n\r\n0".to_vec())).await).contains("500")
+    );
+    assert!(why(reading(Some(b"HTTP/1.1 204 No\r\n\r\n".to_vec())).await).contains("204"));
+}
+
+#[tokio::test]
+async fn a_body_that_is_too_large_or_not_a_number_is_unknown() {
+    assert!(why(reading(Some(ok(&"0".repeat(MOST_BYTES + 1)))).await).contains("larger"));
+    assert!(why(reading(Some(ok("NaN"))).await).contains("not finite"));
+    assert!(why(reading(Some(ok("-1"))).await).contains("negative"));
+    assert!(why(reading(None).await).contains("within"));
+}
+
+#[tokio::test]
+async fn a_pod_that_refuses_or_has_no_address_is_unknown() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    drop(listener);
+    let probe = probe(port, &json!({"format": "Number"}), api(|_| None));
+    assert!(why(probe.reader(&pod()).read().await).contains("does not answer"));
+    let nowhere = PodTarget { ip: None, ..pod() };
+    assert!(why(probe.reader(&nowhere).read().await).contains("no address"));
+    assert!(probe.admit(&pod()).await.unwrap_err().what.contains("nginx-0"));
+}
+
+#[test]
+fn a_path_that_could_lead_to_another_object_is_refused() {
+    for path in ["/", "/status", "/stub?a=b&c=d", "/stats;csv"] {
+        assert_eq!(safe(path), Ok(path));
+    }
+    for path in ["", "status", "/../x", "/a/..", "/%2e%2E/x", "/a%2fb", "/a#b", "/a b", "/a\\b", "/\n", "/ä"]
+    {
+        assert!(safe(path).is_err(), "{path}");
+    }
+}

@@ -1,0 +1,123 @@
+//! The line that the drain counter prints and the operator reads: `lu1 seq=12 max=3 opened=2 ms=1000`,
+//! or `lu1 seq=13 error=...` for a period that it could not see whole.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// Version of the line. Another one is garbage to this reader.
+const VERSION: &str = "lu1";
+
+/// One report of the counter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// Grows by one with each report.
+    pub seq: u64,
+    /// What it reports.
+    pub report: Report,
+}
+
+/// What the counter saw in one period.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Report {
+    /// Every look of the period succeeded.
+    Seen {
+        /// The most connections at one moment.
+        max: u64,
+        /// Connections that clients opened, on every port of the pod.
+        opened: u64,
+        /// Length of the period in milliseconds, never 0.
+        ms: u64,
+    },
+    /// A look failed, so the period is unknown.
+    Failed {
+        /// What went wrong, on one line.
+        why: String,
+    },
+}
+
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{VERSION} seq={}", self.seq)?;
+        match &self.report {
+            Report::Seen { max, opened, ms } => write!(f, " max={max} opened={opened} ms={ms}"),
+            Report::Failed { why } => write!(f, " error={}", why.replace(['\n', '\r'], " ")),
+        }
+    }
+}
+
+/// Text that is not a report of a drain counter of this version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a line of the drain counter's log is not a report of version {VERSION}")]
+pub struct NotALine;
+
+impl FromStr for Line {
+    type Err = NotALine;
+
+    fn from_str(text: &str) -> Result<Self, NotALine> {
+        let (seq, rest) = text
+            .strip_prefix(VERSION)
+            .and_then(|rest| rest.strip_prefix(" seq="))
+            .and_then(|rest| rest.split_once(' '))
+            .ok_or(NotALine)?;
+        let seq = number(seq)?;
+        if let Some(why) = rest.strip_prefix("error=") {
+            return Ok(Self { seq, report: Report::Failed { why: why.to_owned() } });
+        }
+        let mut fields = rest.split(' ');
+        let mut field = |name: &str| {
+            fields.next().and_then(|field| field.strip_prefix(name)).ok_or(NotALine).and_then(number)
+        };
+        let report = Report::Seen { max: field("max=")?, opened: field("opened=")?, ms: field("ms=")? };
+        match (&report, fields.next()) {
+            (Report::Seen { ms: 0, .. }, _) | (_, Some(_)) => Err(NotALine),
+            (Report::Seen { .. } | Report::Failed { .. }, None) => Ok(Self { seq, report }),
+        }
+    }
+}
+
+/// Plain digits only: `u64::from_str` would also take a sign.
+fn number(text: &str) -> Result<u64, NotALine> {
+    if text.bytes().all(|byte| byte.is_ascii_digit()) {
+        text.parse().map_err(|_| NotALine)
+    } else {
+        Err(NotALine)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_is_read_as_it_was_written() {
+        let seen = Line { seq: 12, report: Report::Seen { max: 3, opened: 2, ms: 1000 } };
+        assert_eq!(seen.to_string(), "lu1 seq=12 max=3 opened=2 ms=1000");
+        assert_eq!(seen.to_string().parse(), Ok(seen));
+
+        let failed = Line { seq: 13, report: Report::Failed { why: "no\nsuch file".to_owned() } };
+        assert_eq!(failed.to_string(), "lu1 seq=13 error=no such file");
+        assert_eq!(failed.to_string().parse::<Line>().unwrap().seq, 13);
+    }
+
+    #[test]
+    fn anything_else_is_no_report() {
+        for text in [
+            "",
+            "lu1",
+            "lu1 seq=1",
+            "lu1 seq=1 ",
+            "lu2 seq=1 max=0 opened=0 ms=1000",
+            "lu1 seq=x max=0 opened=0 ms=1000",
+            "lu1 seq=1 max= opened=0 ms=1000",
+            "lu1 seq=1 max=-1 opened=0 ms=1000",
+            "lu1 seq=1 max=+1 opened=0 ms=1000",
+            "lu1 seq=1 max=0 opened=0",
+            "lu1 seq=1 max=0 opened=0 ms=0",
+            "lu1 seq=1 max=0 opened=0 ms=10 more=1",
+            "lu1 seq=1 opened=0 max=0 ms=10",
+            "unable to retrieve container logs",
+        ] {
+            assert_eq!(text.parse::<Line>(), Err(NotALine), "{text}");
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! The place in a drain counter's log up to which it was read.
+
+use crate::drain::line::{Line, Report};
+
+/// What is new in a log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum News {
+    /// Nothing since the last look.
+    None,
+    /// Every period since the last look, put together.
+    Seen {
+        /// The most connections at one moment.
+        max: u64,
+        /// Connections opened.
+        opened: u64,
+        /// Length of all the periods in milliseconds.
+        ms: u64,
+    },
+    /// Something of what is new cannot be read, was not seen by the counter, or is missing.
+    Broken(String),
+}
+
+/// How far the log of one container was read.
+#[derive(Debug, Default)]
+pub(super) struct Cursor {
+    /// Number of the last line that was looked at; 0 where the log was still empty (the first is 1).
+    last: Option<u64>,
+}
+
+impl Cursor {
+    /// Number of the last line that was looked at.
+    pub(super) const fn last(&self) -> Option<u64> {
+        self.last
+    }
+
+    /// Takes what is new. The first look only finds the place: how old its lines are, nobody knows.
+    pub(super) fn take(&mut self, log: &str) -> News {
+        // What has no line feed yet is still being written.
+        let whole = log.rfind('\n').map_or("", |end| &log[..end]);
+        let lines: Result<Vec<Line>, _> = whole.lines().map(str::parse).collect();
+        let lines = match lines {
+            Ok(lines) => lines,
+            Err(garbage) => {
+                // Begin anew: the lines around garbage are not to be trusted either.
+                self.last = None;
+                return News::Broken(garbage.to_string());
+            }
+        };
+        let newest = lines.last().map_or(0, |line| line.seq);
+        let Some(last) = self.last.replace(newest) else { return News::None };
+        if newest < last {
+            return News::Broken(format!("the drain counter's log went back from report {last} to {newest}"));
+        }
+        let mut news = News::None;
+        let mut expected = last + 1;
+        for line in lines.into_iter().filter(|line| line.seq > last) {
+            if line.seq != expected {
+                return News::Broken(format!("report {expected} is missing in the drain counter's log"));
+            }
+            expected += 1;
+            news = match news.and(line.report) {
+                Ok(news) => news,
+                Err(broken) => return broken,
+            };
+        }
+        news
+    }
+}
+
+impl News {
+    fn and(self, report: Report) -> Result<Self, Self> {
+        match (self, report) {
+            (Self::None, Report::Seen { max, opened, ms }) => Ok(Self::Seen { max, opened, ms }),
+            (Self::Seen { max, opened, ms }, Report::Seen { max: more, opened: again, ms: longer }) => {
+                Ok(Self::Seen {
+                    max: max.max(more),
+                    opened: opened.saturating_add(again),
+                    ms: ms.saturating_add(longer),
+                })
+            }
+            (Self::None | Self::Seen { .. } | Self::Broken(_), Report::Failed { why }) => {
+                Err(Self::Broken(format!("the drain counter could not look: {why}")))
+            }
+            (Self::Broken(why), Report::Seen { .. }) => Err(Self::Broken(why)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn log(lines: &[(u64, u64, u64)]) -> String {
+        let line = |(seq, max, opened): &(u64, u64, u64)| {
+            format!("lu1 seq={seq} max={max} opened={opened} ms=1000\n")
+        };
+        lines.iter().map(line).collect()
+    }
+
+    #[test]
+    fn the_first_look_only_finds_the_place_and_the_next_counts_what_came_after_it() {
+        let mut cursor = Cursor::default();
+        assert_eq!(cursor.take(&log(&[(1, 9, 9), (2, 8, 8)])), News::None);
+        assert_eq!(cursor.take(&log(&[(1, 9, 9), (2, 8, 8)])), News::None);
+        let grown = log(&[(2, 8, 8), (3, 5, 1), (4, 2, 2)]);
+        assert_eq!(cursor.take(&grown), News::Seen { max: 5, opened: 3, ms: 2000 });
+        assert_eq!(cursor.take(&grown), News::None);
+    }
+
+    #[test]
+    fn all_of_a_log_that_was_empty_at_the_first_look_is_new() {
+        let mut cursor = Cursor::default();
+        assert_eq!(cursor.take(""), News::None);
+        assert_eq!(cursor.take(&log(&[(1, 0, 4)])), News::Seen { max: 0, opened: 4, ms: 1000 });
+    }
+
+    #[test]
+    fn a_line_that_is_still_being_written_is_left_for_later() {
+        let mut cursor = Cursor::default();
+        assert_eq!(cursor.take("lu1 seq=1 max=0 op"), News::None);
+        assert_eq!(cursor.take("lu1 seq=1 max=0 opened=0 ms=1"), News::None);
+        assert_eq!(cursor.take(&log(&[(1, 7, 0)])), News::Seen { max: 7, opened: 0, ms: 1000 });
+    }
+
+    #[test]
+    fn missing_reports_failed_looks_and_a_log_that_goes_back_are_broken_once() {
+        let mut cursor = Cursor::default();
+        cursor.take(&log(&[(5, 0, 0)]));
+        assert!(matches!(cursor.take(&log(&[(7, 0, 0)])), News::Broken(_)));
+        assert!(matches!(cursor.take(&log(&[(8, 0, 0)])), News::Seen { .. }));
+        assert!(matches!(cursor.take("lu1 seq=9 error=no file\n"), News::Broken(_)));
+        assert!(matches!(cursor.take(&log(&[(1, 0, 0)])), News::Broken(_)));
+    }
+
+    #[test]
+    fn garbage_is_broken_and_the_place_is_lost() {
+        let mut cursor = Cursor::default();
+        cursor.take(&log(&[(5, 0, 0)]));
+        assert!(matches!(cursor.take("unable to retrieve container logs\n"), News::Broken(_)));
+        assert_eq!(cursor.take(&log(&[(9, 0, 0)])), News::None);
+    }
+}

@@ -1,0 +1,190 @@
+//! What users write under `spec.drain.probes`.
+
+use std::collections::BTreeMap;
+
+use kube::KubeSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+
+/// One probe. Exactly one member is set.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("has(self.socket) != has(self.http)").message("name exactly one probe in an item: socket or http")
+)]
+pub struct ProbeSpec {
+    /// Counts the sockets inside the pod, by an ephemeral container of the operator's own image.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub socket: Option<SocketSpec>,
+    /// Asks the pod over HTTP how many connections it has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub http: Option<HttpSpec>,
+}
+
+impl Default for ProbeSpec {
+    /// What an object without probes gets: sockets, down to none.
+    fn default() -> Self {
+        Self { socket: Some(SocketSpec::default()), http: None }
+    }
+}
+
+/// The probe `socket`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SocketSpec {
+    /// Connections that may be left. Default 0.
+    #[schemars(schema_with = "threshold")]
+    pub threshold: u32,
+    /// Ports to count on. Left out: the target ports of the Services that the levers move.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "ports")]
+    pub ports: Vec<u16>,
+}
+
+/// The probe `http`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("(self.format == 'Json') == has(self.json)").message("format Json needs `json: {pointer}`, and only it has one"),
+    validation = Rule::new("(self.format == 'Prometheus') == has(self.prometheus)").message("format Prometheus needs `prometheus: {metric}`, and only it has one"),
+)]
+pub struct HttpSpec {
+    /// Port of the pod to ask.
+    #[schemars(schema_with = "port")]
+    pub port: u16,
+    /// Path to ask for, with its query. No `..`, no fragment.
+    #[schemars(length(min = 1, max = 1024), regex(pattern = r"^/[^\s#\\]*$"))]
+    pub path: String,
+    /// What the answer looks like.
+    pub format: HttpFormat,
+    /// Where the number is, for the format `Json`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub json: Option<JsonSpec>,
+    /// Which series to count, for the format `Prometheus`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prometheus: Option<PrometheusTextSpec>,
+    /// Which way to ask. Default Pod.
+    #[serde(default)]
+    pub via: Via,
+    /// Connections that may be left. Default 0.
+    #[serde(default)]
+    #[schemars(schema_with = "threshold")]
+    pub threshold: u32,
+}
+
+/// What the answer of an `http` probe looks like. An answer that does not look so is unknown, never zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum HttpFormat {
+    /// The body is a number.
+    Number,
+    /// The body is JSON, `json.pointer` says where the number is.
+    Json,
+    /// The body is the Prometheus text format; the series that `prometheus` names are added up.
+    Prometheus,
+    /// nginx's `stub_status` page: its active connections less the one that asks.
+    NginxStubStatus,
+}
+
+/// Where the number is in a JSON answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct JsonSpec {
+    /// JSON pointer (RFC 6901), for example `/connections/active`. Empty: the whole document.
+    #[schemars(length(max = 512), regex(pattern = r"^(/([^~]|~[01])*)?$"))]
+    pub pointer: String,
+}
+
+/// Which series of a Prometheus text answer to add up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PrometheusTextSpec {
+    /// Name of the metric.
+    #[schemars(length(max = 256), regex(pattern = r"^[a-zA-Z_:][a-zA-Z0-9_:]*$"))]
+    pub metric: String,
+    /// Labels that a series must have to count. Left out: every series of the metric counts.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "labels")]
+    pub labels: BTreeMap<String, String>,
+}
+
+/// Which way an `http` probe asks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Via {
+    /// Straight to the pod's address. The operator must be able to reach it.
+    #[default]
+    Pod,
+    /// Through the API server, where network policies or the operator's place keep it from the pod.
+    /// Needs the right `get` on `pods/proxy`.
+    ApiServer,
+}
+
+// Written by hand because the derived ones carry number formats that the API server warns about.
+
+fn port(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "integer", "minimum": 1, "maximum": 65535})
+}
+
+fn ports(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "array", "maxItems": 32, "items": {"type": "integer", "minimum": 1, "maximum": 65535}})
+}
+
+fn threshold(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "integer", "minimum": 0, "maximum": 1_000_000, "default": 0})
+}
+
+fn labels(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "object", "maxProperties": 16, "additionalProperties": {"type": "string", "maxLength": 256}})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Serialize, Deserialize, KubeSchema)]
+    #[x_kube(cel)]
+    struct Drain {
+        probes: Vec<ProbeSpec>,
+    }
+
+    fn refused(probes: &serde_json::Value) -> bool {
+        Drain::validate_cel(&serde_json::json!({"probes": [probes]}), None).is_err()
+    }
+
+    #[test]
+    fn an_item_names_exactly_one_probe_and_a_format_has_what_it_needs() {
+        let http = |format: &str| serde_json::json!({"port": 8081, "path": "/", "format": format});
+        let with = |mut probe: serde_json::Value, member: &str, value: serde_json::Value| {
+            probe[member] = value;
+            serde_json::json!({"http": probe})
+        };
+        let json = serde_json::json!({"pointer": "/n"});
+        let metric = serde_json::json!({"metric": "n"});
+        assert!(!refused(&serde_json::json!({"socket": {}})));
+        assert!(!refused(&serde_json::json!({"http": http("NginxStubStatus")})));
+        assert!(!refused(&with(http("Json"), "json", json.clone())));
+        assert!(!refused(&with(http("Prometheus"), "prometheus", metric.clone())));
+
+        assert!(refused(&serde_json::json!({})));
+        assert!(refused(&serde_json::json!({"socket": {}, "http": http("Number")})));
+        assert!(refused(&serde_json::json!({"http": http("Json")})));
+        assert!(refused(&serde_json::json!({"http": http("Prometheus")})));
+        assert!(refused(&with(http("Number"), "json", json)));
+        assert!(refused(&with(http("Json"), "prometheus", metric)));
+    }
+
+    #[test]
+    fn what_users_write_is_read_with_its_defaults() {
+        let read = |json: serde_json::Value| serde_json::from_value::<ProbeSpec>(json).unwrap();
+        assert_eq!(read(serde_json::json!({"socket": {}})), ProbeSpec::default());
+        let http =
+            read(serde_json::json!({"http": {"port": 8081, "path": "/s", "format": "Number"}})).http.unwrap();
+        assert_eq!((http.via, http.threshold), (Via::Pod, 0));
+    }
+
+    #[test]
+    fn the_schema_bounds_every_list_text_and_number() {
+        let schema = serde_json::to_value(schemars::schema_for!(ProbeSpec)).unwrap().to_string();
+        assert!(!schema.contains("uint"), "{schema}");
+        assert_eq!(schema.matches("\"type\":\"array\"").count(), schema.matches("maxItems").count());
+    }
+}
