@@ -1,0 +1,145 @@
+use serde_json::json;
+
+use super::*;
+
+const KEY: &str = "example/weights";
+const ME: &str = "lossless-upgrade";
+
+/// A time of the one minute in which these tests happen.
+fn at(second: &str) -> Timestamp {
+    format!("2026-01-04T16:24:{second}+08:00").parse().unwrap()
+}
+
+/// A Service with a begin, an end and a time of our write, seconds of that minute; empty is absent.
+fn service(begin: &str, end: &str, wrote: &str) -> Service {
+    let mut annotations = serde_json::Map::new();
+    for (key, second) in [(BEGIN, begin), (END, end)] {
+        if !second.is_empty() {
+            annotations.insert(key.to_owned(), json!(format!("2026-01-04T16:24:{second}+08:00")));
+        }
+    }
+    let fields = json!({"f:metadata": {"f:annotations": {format!("f:{KEY}"): {}}}});
+    let entry = |manager: &str, second: &str| {
+        json!({"manager": manager, "operation": "Update", "apiVersion": "v1", "fieldsType": "FieldsV1",
+            "time": at(second), "fieldsV1": fields})
+    };
+    let managed = if wrote.is_empty() { vec![] } else { vec![entry(ME, wrote), entry("someone", "59")] };
+    let metadata = json!({"name": "web", "annotations": annotations, "managedFields": managed});
+    serde_json::from_value(json!({"metadata": metadata})).unwrap()
+}
+
+#[derive(Debug, PartialEq)]
+enum Is {
+    Confirmed,
+    Pending,
+    Doubtful,
+    Unknown,
+}
+
+fn judge(live: &Service, record: &WriteRecord, confirm_after: Option<Span>, now: &str) -> Is {
+    match confirm(live, KEY, record, confirm_after, at(now)) {
+        Confirmation::Confirmed { at: since } => {
+            assert!(since <= at(now), "confirmed in the future");
+            Is::Confirmed
+        }
+        Confirmation::Pending { .. } => Is::Pending,
+        Confirmation::Doubtful { .. } => Is::Doubtful,
+        Confirmation::Unknown { .. } => Is::Unknown,
+    }
+}
+
+#[test]
+fn without_memory_only_a_synchronisation_that_surely_began_later_and_ended_confirms() {
+    for (begin, end, expected) in [
+        ("11", "12", Is::Confirmed),
+        ("11", "14", Is::Confirmed),
+        ("11", "11", Is::Doubtful), // the end may be that of the one before
+        ("10", "10", Is::Doubtful), // may have read before our write
+        ("10", "12", Is::Doubtful),
+        ("09", "09", Is::Pending),
+        ("09", "12", Is::Pending), // it read the old value, the next one is ours
+        ("11", "10", Is::Pending), // under way
+        ("10", "09", Is::Pending),
+        ("11", "", Is::Pending), // the first ever, under way
+        ("", "11", Is::Unknown),
+        ("", "", Is::Unknown),
+    ] {
+        let live = service(begin, end, "10");
+        let judged = judge(&live, &WriteRecord::unknown(ME), None, "20");
+        assert_eq!(judged, expected, "begin {begin}, end {end}");
+    }
+}
+
+#[test]
+fn begin_and_end_in_one_second_are_believed_when_nothing_was_under_way_at_our_write() {
+    for (begin, end, expected) in [
+        ("", "", Is::Confirmed),
+        ("05", "06", Is::Confirmed),
+        ("06", "06", Is::Doubtful), // idle or under way: not known
+        ("09", "06", Is::Doubtful), // under way: its end may be the 11
+        ("09", "", Is::Doubtful),
+    ] {
+        let record = WriteRecord::of_answer(ME, KEY, &service(begin, end, "10"), at("10.4"));
+        let judged = judge(&service("11", "11", "10"), &record, None, "20");
+        assert_eq!(judged, expected, "in the answer: begin {begin}, end {end}");
+    }
+}
+
+#[test]
+fn begin_and_end_in_one_second_are_believed_when_the_end_was_seen_to_come_after_the_begin() {
+    let mut record = WriteRecord::of_answer(ME, KEY, &service("09", "06", "10"), at("10.4"));
+    record.saw(&service("11", "10", "10"));
+    assert_eq!(judge(&service("11", "11", "10"), &record, None, "20"), Is::Confirmed);
+    assert_eq!(judge(&service("12", "12", "10"), &record, None, "20"), Is::Doubtful);
+}
+
+#[test]
+fn memory_of_an_earlier_write_is_not_used_for_a_later_one() {
+    let record = WriteRecord::of_answer(ME, KEY, &service("01", "02", "05"), at("05.4"));
+    assert_eq!(judge(&service("11", "11", "10"), &record, None, "20"), Is::Doubtful);
+    assert_eq!(judge(&service("11", "12", ""), &record, None, "20"), Is::Doubtful);
+}
+
+#[test]
+fn an_annotation_taken_away_leaves_no_record_so_our_clock_or_another_write_has_to_tell() {
+    let taken_away = service("05", "06", "");
+    let record = WriteRecord::of_answer(ME, KEY, &taken_away, at("10.4"));
+    assert_eq!(judge(&taken_away, &record, None, "20"), Is::Pending);
+    assert_eq!(judge(&service("10", "11", ""), &record, None, "20"), Is::Doubtful);
+    assert_eq!(judge(&service("11", "11", ""), &record, None, "20"), Is::Confirmed);
+    assert_eq!(judge(&service("11", "12", ""), &WriteRecord::unknown(ME), None, "20"), Is::Doubtful);
+}
+
+#[test]
+fn without_stamps_the_users_word_counts_from_the_end_of_the_second_of_the_write() {
+    let (live, after) = (service("", "", "10"), Some(Span::seconds(5)));
+    for (now, expected) in [("15.9", Is::Pending), ("16", Is::Confirmed), ("30", Is::Confirmed)] {
+        assert_eq!(judge(&live, &WriteRecord::unknown(ME), after, now), expected, "{now}");
+    }
+    assert_eq!(judge(&service("", "", ""), &WriteRecord::unknown(ME), after, "30"), Is::Doubtful);
+    assert_eq!(judge(&service("09", "09", "10"), &WriteRecord::unknown(ME), after, "30"), Is::Pending);
+}
+
+#[test]
+fn a_missing_stamp_names_the_setting_that_helps() {
+    let confirmation = confirm(&service("", "", "10"), KEY, &WriteRecord::unknown(ME), None, at("20"));
+    assert!(matches!(confirmation, Confirmation::Unknown { why } if why.contains("confirmAfter")));
+}
+
+#[test]
+fn stamps_that_are_no_times_are_unknown() {
+    for text in ["", "soon", "2026-01-04T16:24:11", "11"] {
+        let mut live = service("", "12", "10");
+        live.metadata.annotations.as_mut().unwrap().insert(BEGIN.to_owned(), text.to_owned());
+        assert_eq!(judge(&live, &WriteRecord::unknown(ME), None, "20"), Is::Unknown, "`{text}`");
+    }
+}
+
+#[test]
+fn confirmed_since_is_never_before_the_real_end() {
+    let live = service("11", "12", "10");
+    for (now, since) in [("12.3", "12.3"), ("13", "13"), ("20", "13")] {
+        let confirmation = confirm(&live, KEY, &WriteRecord::unknown(ME), None, at(now));
+        assert_eq!(confirmation, Confirmation::Confirmed { at: at(since) }, "{now}");
+    }
+}
