@@ -1,0 +1,113 @@
+//! What every lever must do, whatever it writes. A lever's tests call [`contract`] with Services of
+//! each shape that it knows.
+
+use k8s_openapi::api::core::v1::Service;
+use kube::ResourceExt;
+
+use super::{Held, Lever, Target};
+use crate::workflow::ordinals::OrdinalSet;
+
+fn ordinals(ordinals: &[u32]) -> OrdinalSet {
+    ordinals.iter().copied().collect()
+}
+
+/// One Service under one lever, written the way the shell does.
+struct Hand<'a> {
+    lever: &'a dyn Lever,
+    target: Target<'a>,
+    before: Option<String>,
+}
+
+impl Hand<'_> {
+    fn set(&self, live: &mut Service, value: Option<String>) {
+        let key = self.lever.key().expect("a lever that selects a Service writes something");
+        let annotations = live.metadata.annotations.get_or_insert_default();
+        match value {
+            Some(value) => annotations.insert(key.to_owned(), value),
+            None => annotations.remove(key),
+        };
+    }
+
+    fn write(&self, live: &mut Service, detached: &OrdinalSet) {
+        let value = self.lever.render(live, &self.target, self.before.as_deref(), detached).unwrap();
+        self.set(live, value);
+        assert_eq!(self.held(live), Held::Ordinals(detached.clone()), "what was written is held");
+        let again = self.lever.render(live, &self.target, self.before.as_deref(), detached).unwrap();
+        assert_eq!(again.as_deref(), self.lever.value(live), "writing twice is writing once");
+    }
+
+    fn held(&self, live: &Service) -> Held {
+        self.lever.held(live, &self.target, self.before.as_deref())
+    }
+}
+
+/// Holds a lever to its contract on every Service that it selects.
+pub(super) fn contract(lever: &dyn Lever, target: Target<'_>, all: &[Service]) {
+    let selection = lever.services(&target, all).unwrap();
+    for service in all.iter().filter(|service| selection.services.contains(&service.name_any())) {
+        let before = lever.value(service).map(str::to_owned);
+        let hand = Hand { lever, target, before };
+        detaches_and_restores(&hand, service.clone());
+        is_looked_at_again(&hand, service.clone());
+        shares_with_another(&hand, service);
+        refuses_what_it_cannot_read(&hand, service.clone());
+    }
+}
+
+fn detaches_and_restores(hand: &Hand<'_>, mut live: Service) {
+    assert_eq!(hand.held(&live), Held::Ordinals(ordinals(&[])), "before a run nothing is detached");
+    for detached in [&[0][..], &[], &[0, 1, 2, 7], &[1], &[1, 3], &[]] {
+        hand.write(&mut live, &ordinals(detached));
+        if detached.is_empty() {
+            assert_eq!(hand.lever.value(&live), hand.before.as_deref(), "restored byte for byte");
+        }
+    }
+}
+
+fn is_looked_at_again(hand: &Hand<'_>, mut live: Service) {
+    for detached in [ordinals(&[2]), ordinals(&[])] {
+        hand.write(&mut live, &detached);
+        for _ in 0..3 {
+            let old = hand.lever.value(&live).map(str::to_owned);
+            let other = hand.lever.again(&live);
+            assert_ne!(other, old, "other bytes");
+            hand.set(&mut live, other);
+            assert_eq!(hand.held(&live), Held::Ordinals(detached.clone()), "the same meaning");
+        }
+    }
+    hand.write(&mut live, &ordinals(&[]));
+    assert_eq!(hand.lever.value(&live), hand.before.as_deref(), "restored byte for byte");
+}
+
+/// Two objects on two StatefulSets behind one Service, begun and ended in either order.
+fn shares_with_another(hand: &Hand<'_>, service: &Service) {
+    for we_end_first in [true, false] {
+        let mut live = service.clone();
+        hand.write(&mut live, &ordinals(&[0]));
+        let target = Target { set: "the-other", ..hand.target };
+        let before = hand.lever.value(&live).map(str::to_owned);
+        let other = Hand { lever: hand.lever, target, before };
+        other.write(&mut live, &ordinals(&[4, 5]));
+        assert_eq!(hand.held(&live), Held::Ordinals(ordinals(&[0])), "ours stays beside theirs");
+        hand.write(&mut live, &ordinals(&[1]));
+        assert_eq!(other.held(&live), Held::Ordinals(ordinals(&[4, 5])), "theirs stays beside ours");
+        let (first, second, rest) =
+            if we_end_first { (hand, &other, &[4, 5][..]) } else { (&other, hand, &[1][..]) };
+        first.write(&mut live, &ordinals(&[]));
+        assert_eq!(second.held(&live), Held::Ordinals(ordinals(rest)), "who ends leaves the other's");
+        second.write(&mut live, &ordinals(&[]));
+        for hand in [hand, &other] {
+            assert_eq!(hand.held(&live), Held::Ordinals(ordinals(&[])), "nothing is left behind");
+        }
+        if hand.before.is_none() {
+            assert_eq!(hand.lever.value(&live), None, "not even the frame");
+        }
+    }
+}
+
+fn refuses_what_it_cannot_read(hand: &Hand<'_>, mut live: Service) {
+    hand.set(&mut live, Some("\u{0}not a value of any lever".to_owned()));
+    assert!(matches!(hand.held(&live), Held::Unreadable { .. }), "never taken for detached or attached");
+    let written = hand.lever.render(&live, &hand.target, hand.before.as_deref(), &ordinals(&[0]));
+    assert!(written.is_err(), "never written over");
+}

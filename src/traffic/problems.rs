@@ -1,0 +1,136 @@
+//! What is wrong with a Service or a spec: where, what, and what to do.
+
+use super::Malformed;
+
+/// What keeps a lever from working. Found in preflight, nothing is written.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Problem {
+    /// No Service was named and none fits.
+    #[error(
+        "no Service of type LoadBalancer selects the pods of StatefulSet {set}; name one in the lever's `services`"
+    )]
+    NoService {
+        /// The StatefulSet.
+        set: String,
+    },
+    /// A named Service is not there.
+    #[error("Service {service} does not exist in this namespace")]
+    Missing {
+        /// Its name.
+        service: String,
+    },
+    /// A Service that is going away.
+    #[error("Service {service} is being deleted")]
+    BeingDeleted {
+        /// Its name.
+        service: String,
+    },
+    /// A named Service sends its traffic elsewhere.
+    #[error(
+        "Service {service} does not select the pods of StatefulSet {set}; compare its selector with the labels of the pod template"
+    )]
+    DoesNotSelect {
+        /// Its name.
+        service: String,
+        /// The StatefulSet.
+        set: String,
+    },
+    /// A Service without a cloud load balancer.
+    #[error("Service {service} is of type {is}, and this lever needs LoadBalancer")]
+    NotLoadBalancer {
+        /// Its name.
+        service: String,
+        /// Its type.
+        is: String,
+    },
+    /// A Service with nothing to weigh.
+    #[error("Service {service} has no ports")]
+    NoPorts {
+        /// Its name.
+        service: String,
+    },
+    /// The cloud's controller leaves the Service alone.
+    #[error(
+        "annotation {key}=skip on Service {service} tells the cloud's controller to leave it alone, so weights would have no effect"
+    )]
+    Skipped {
+        /// Its name.
+        service: String,
+        /// The annotation.
+        key: &'static str,
+    },
+    /// Two ways of weighing that exclude each other.
+    #[error("annotation {key} on {on} cannot be combined with {with}; remove one of the two")]
+    Conflict {
+        /// What carries the annotation.
+        on: String,
+        /// The annotation in the way.
+        key: &'static str,
+        /// The annotation that the lever writes.
+        with: &'static str,
+    },
+    /// The annotation that the lever would write holds something it does not understand.
+    #[error("annotation {key} on Service {service} cannot be merged into: {why}; correct or remove it")]
+    Malformed {
+        /// The Service's name.
+        service: String,
+        /// The annotation.
+        key: &'static str,
+        /// What is wrong with it.
+        why: Malformed,
+    },
+}
+
+/// What a user should know about a Service that a lever will write.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Warning {
+    /// Weights of pods need the mode in which the load balancer knows pods.
+    #[error(
+        "annotation {key} on Service {service} is not \"true\": the load balancer sends to nodes, and weights of pods may have no effect"
+    )]
+    NoDirectAccess {
+        /// The Service's name.
+        service: String,
+        /// The annotation.
+        key: &'static str,
+    },
+    /// Sticky clients may come back to a detached pod.
+    #[error(
+        "Service {service} has sessionAffinity ClientIP: known clients may reach a detached pod anew, and its drain then waits for them"
+    )]
+    SessionAffinity {
+        /// The Service's name.
+        service: String,
+    },
+    /// Traffic may come before a pod is Ready.
+    #[error("Service {service} has publishNotReadyAddresses: a new pod may get requests before it is Ready")]
+    NotReadyAddresses {
+        /// The Service's name.
+        service: String,
+    },
+    /// Nothing yet shows that the controller tells when it has synchronised.
+    #[error(
+        "Service {service} has no stamps of a synchronisation yet; if its controller never writes them, set `confirmAfter` on the lever"
+    )]
+    NoStamps {
+        /// The Service's name.
+        service: String,
+    },
+}
+
+/// A list of levers that the API server should have refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SpecProblem {
+    /// An empty list.
+    #[error("spec.traffic.levers is empty; name at least one lever, or `none: {{}}`")]
+    Empty,
+    /// An item without a member.
+    #[error("an item of spec.traffic.levers names no lever; set exactly one of tkeService, none")]
+    NoMember,
+    /// An item with more than one.
+    #[error("an item of spec.traffic.levers names several levers; make one item of each")]
+    SeveralMembers,
+    /// `none` beside others.
+    #[error("`none` in spec.traffic.levers stands alone; remove it or the other levers")]
+    NoneNotAlone,
+}

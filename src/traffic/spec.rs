@@ -1,0 +1,45 @@
+//! What users write under `spec.traffic.levers[]`.
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+
+use crate::workflow::span::{PATTERN, Span};
+
+/// One way to take a pod out of the load balancer and put it back. Set exactly one member.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LeverSpec {
+    /// Tencent TKE: weights of pods by the annotation `service.cloud.tencent.com/lb-rs-weight` on Services of type
+    /// `LoadBalancer` in direct access mode.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tke_service: Option<TkeServiceSpec>,
+    /// Nothing is moved, for applications whose clients find their own way round a pod that goes. Stands alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub none: Option<NoneSpec>,
+}
+
+/// The lever `tkeService`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TkeServiceSpec {
+    /// Names of the Services to write. Left out: every Service of type `LoadBalancer` in the namespace that selects
+    /// the pods when the run begins.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), inner(length(min = 1, max = 63)))]
+    pub services: Vec<String>,
+    /// Only for a controller that does not stamp its synchronisations on the Service (`sync-begin-time` and
+    /// `sync-end-time`): a change counts as in force this long after it was written. Without stamps and without this
+    /// value nothing confirms a change, and the run waits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "span")]
+    pub confirm_after: Option<Span>,
+}
+
+/// The lever `none`. It has no settings.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct NoneSpec {}
+
+/// A length of time as the API server checks it; the empty text fits the pattern and is no length.
+fn span(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "string", "pattern": PATTERN, "minLength": 1, "maxLength": 30})
+}

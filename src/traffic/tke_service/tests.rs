@@ -1,0 +1,108 @@
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::traffic::contract::contract;
+use crate::traffic::none::NoLever;
+
+fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+}
+
+/// A Service that the lever likes, with these changes to its spec and these annotations.
+fn service(name: &str, spec: &Value, annotations: &[(&str, &str)]) -> Service {
+    let mut all = map(&[(DIRECT_ACCESS, "true"), (BEGIN, "2026-01-04T16:24:42+08:00")]);
+    all.extend(map(annotations));
+    let mut full = json!({"type": "LoadBalancer", "selector": {"app": "web"},
+        "ports": [{"port": 80, "protocol": "TCP"}, {"port": 53, "protocol": "UDP"}, {"port": 8080}]});
+    for (key, value) in spec.as_object().unwrap() {
+        full[key] = value.clone();
+    }
+    serde_json::from_value(json!({"metadata": {"name": name, "annotations": all}, "spec": full})).unwrap()
+}
+
+fn lever(services: &[&str]) -> TkeService {
+    let services = services.iter().map(|name| (*name).to_owned()).collect();
+    TkeService::new(&TkeServiceSpec { services, confirm_after: None })
+}
+
+fn select(lever: &TkeService, all: &[Service]) -> Result<Selection, Vec<Problem>> {
+    let (labels, none) = (map(&[("app", "web")]), BTreeMap::new());
+    let target = Target { set: "web", governing: "web", pod_labels: &labels, pod_annotations: &none };
+    lever.services(&target, all)
+}
+
+#[test]
+fn it_keeps_the_contract_whatever_the_annotation_held() {
+    let (labels, none) = (map(&[("app", "web")]), BTreeMap::new());
+    let target = Target { set: "web", governing: "web", pod_labels: &labels, pod_annotations: &none };
+    let own = r#"{ "defaultWeight": 10, "groups": [ {"key":{"proto":"TCP","port":80}, "statefulSets":
+        [{"name":"db","weights":[{"weight":3,"podIndexes":[0]}]}, {"name":"web","weights":[{"weight":0,"podIndexes":[7]},{"weight":30,"podIndexes":[0,1]}]}]} ], "extra": 1.50 }"#;
+    let all = [
+        service("absent", &json!({}), &[]),
+        service("own", &json!({}), &[(WEIGHTS, own)]),
+        service("frame", &json!({}), &[(WEIGHTS, r#"{"defaultWeight":10,"groups":[]}"#)]),
+        service("empty", &json!({}), &[(WEIGHTS, "{}\n")]),
+    ];
+    contract(&lever(&[]), target, &all);
+    contract(&NoLever, target, &all);
+}
+
+#[test]
+fn without_names_it_takes_every_load_balancer_that_selects_the_pods() {
+    let all = [
+        service("public", &json!({}), &[]),
+        service("inside", &json!({"type": "ClusterIP"}), &[]),
+        service("other", &json!({"selector": {"app": "db"}}), &[]),
+        service("also", &json!({}), &[]),
+    ];
+    let selection = select(&lever(&[]), &all).unwrap();
+    assert_eq!(selection, Selection { services: vec!["also".into(), "public".into()], warnings: vec![] });
+    let problems = select(&lever(&[]), &all[1..3]).unwrap_err();
+    assert_eq!(problems, [Problem::NoService { set: "web".into() }]);
+}
+
+#[test]
+fn every_service_that_it_cannot_move_is_refused_with_the_reason() {
+    for (changes, annotations, reason) in [
+        (json!({"selector": {"app": "db"}}), vec![], "does not select the pods of StatefulSet web"),
+        (json!({"type": "NodePort"}), vec![], "is of type NodePort"),
+        (json!({"ports": []}), vec![], "has no ports"),
+        (json!({}), vec![(MODE, "skip")], "leave it alone"),
+        (json!({}), vec![(TARGET_GROUPS, "[]")], "cannot be combined"),
+        (json!({}), vec![(WEIGHTS, "{")], "it is not JSON"),
+        (json!({}), vec![(WEIGHTS, r#"{"groups":[],"groups":[]}"#)], "has the key `groups` twice"),
+        (json!({}), vec![(WEIGHTS, r#"{"groups":7}"#)], "groups is not a list"),
+    ] {
+        let problems = select(&lever(&["s"]), &[service("s", &changes, &annotations)]).unwrap_err();
+        let [problem] = &problems[..] else { panic!("{reason}: {problems:?}") };
+        assert!(problem.to_string().contains(reason), "{problem}");
+        assert!(problem.to_string().contains("Service s"), "{problem}");
+    }
+    let problems = select(&lever(&["s", "t"]), &[]).unwrap_err();
+    let missing = ["s", "t"].map(|name| Problem::Missing { service: name.into() });
+    assert_eq!(problems, missing, "all are named, not only the first");
+}
+
+#[test]
+fn a_weight_on_the_pods_themselves_is_refused() {
+    let (labels, weight) = (map(&[("app", "web")]), map(&[(POD_WEIGHT, "50")]));
+    let target = Target { set: "web", governing: "web", pod_labels: &labels, pod_annotations: &weight };
+    let problems = lever(&[]).services(&target, &[service("s", &json!({}), &[])]).unwrap_err();
+    assert!(matches!(&problems[..], [Problem::Conflict { key: POD_WEIGHT, .. }]), "{problems:?}");
+}
+
+#[test]
+fn what_may_disturb_is_a_warning() {
+    let mut bad =
+        service("s", &json!({"sessionAffinity": "ClientIP", "publishNotReadyAddresses": true}), &[]);
+    bad.metadata.annotations = None;
+    let expected = [
+        Warning::NoDirectAccess { service: "s".into(), key: DIRECT_ACCESS },
+        Warning::SessionAffinity { service: "s".into() },
+        Warning::NotReadyAddresses { service: "s".into() },
+        Warning::NoStamps { service: "s".into() },
+    ];
+    assert_eq!(select(&lever(&["s"]), &[bad]).unwrap().warnings, expected);
+}
