@@ -1,0 +1,201 @@
+//! Which pods come next: what serves nothing first, then the surge where it is not at the target,
+//! then what came to the target without our hand, then the serving pods in the user's order.
+
+use super::observed::PodView;
+use super::ordinals::{Ordinal, OrdinalSet};
+use super::plan::Order;
+use super::reasons::Reason;
+use super::state::{BatchKind, Goal, PodState, Run, Step};
+use super::turn::{Next, Turn, Wait, later};
+
+/// Chooses the next batch, or begins to reclaim where none is left.
+pub fn choose(turn: &mut Turn<'_>, run: &mut Run) -> Next {
+    let Some(set) = turn.set() else { return Wait::new("Waiting for the StatefulSet").into() };
+    if set.update_revision.as_ref() != Some(&run.to) && matches!(run.goal, Goal::Upgrade | Goal::RollBack) {
+        return Wait::new("Waiting for the StatefulSet controller to take notice of the newest template")
+            .into();
+    }
+    match run.goal {
+        Goal::Abort | Goal::Release => return retire(turn, run),
+        Goal::Upgrade => {
+            let images = &turn.plan.images;
+            if images.iter().any(|(container, image)| set.images.get(container) != Some(image)) {
+                turn.enter(run, Step::Surge);
+                return Next::Again;
+            }
+        }
+        Goal::RollBack => {}
+    }
+    let pending = at(turn, &turn.base_ordinals(), |pod| pod.revision != run.to);
+    let surge_pending = at(turn, &turn.surge_ordinals(run), |pod| pod.revision != run.to);
+    let surge_counts = run.goal == Goal::Upgrade || !pending.is_empty();
+    if (!pending.is_empty() || (surge_counts && !surge_pending.is_empty())) && replicas_changed(turn, run) {
+        return Next::Again;
+    }
+    if let Some(next) = broken(turn, run) {
+        return next;
+    }
+    if surge_counts && !surge_pending.is_empty() {
+        let size = usize::try_from(turn.batch_size()).unwrap_or(usize::MAX);
+        let ordinals = surge_pending.iter().take(size).collect();
+        turn.begin(run, BatchKind::Serving, ordinals, Step::Detach);
+        return Next::Again;
+    }
+    let detached = turn.state.detached.clone();
+    let found = at(turn, &turn.base_ordinals(), |pod| pod.revision == run.to);
+    let found: OrdinalSet = found
+        .iter()
+        .filter(|ordinal| !run.updated.contains(*ordinal) || detached.contains(*ordinal))
+        .collect();
+    if !found.is_empty() {
+        let names = turn.seen.names(&found);
+        turn.warn(
+            Reason::UpgradedWithoutDrain,
+            format!("{names} came to {} without our hand; verified now", run.to),
+        );
+        turn.begin(run, BatchKind::Found, found, Step::Verify);
+        return Next::Again;
+    }
+    if pending.is_empty() { retire(turn, run) } else { serving(turn, run, &pending) }
+}
+
+/// The ordinals whose pod exists, is not on its way out, and is so.
+fn at(turn: &Turn<'_>, ordinals: &OrdinalSet, is: impl Fn(&PodView) -> bool) -> OrdinalSet {
+    ordinals
+        .iter()
+        .filter(|ordinal| turn.seen.pods.get(ordinal).is_some_and(|pod| !pod.terminating && is(pod)))
+        .collect()
+}
+
+/// The surge is not as the run left it: lost to somebody's `apply`, or the user wants another
+/// number. What the user set counts; the surge is made good before the next detach.
+fn replicas_changed(turn: &mut Turn<'_>, run: &mut Run) -> bool {
+    let Some(set) = turn.set() else { return false };
+    let base = turn.base();
+    if set.replicas == base + run.surge {
+        return false;
+    }
+    turn.warn(
+        Reason::ReplicasChanged,
+        format!(
+            "spec.replicas is {} instead of {base} and a surge of {}; the surge is added again",
+            set.replicas, run.surge
+        ),
+    );
+    if let Some(saved) = turn.state.saved.as_mut().filter(|_| set.replicas != base) {
+        saved.replicas = set.replicas;
+        run.surge = turn.plan.surge_size(set.replicas, set.ordered_ready);
+    }
+    turn.enter(run, Step::Surge);
+    true
+}
+
+/// A batch of the pods that are not at the target and owe nothing: they need no detach, no drain
+/// and no budget. A broken surge is only worth replacing while serving pods wait for it.
+pub fn broken(turn: &mut Turn<'_>, run: &mut Run) -> Option<Next> {
+    let base = turn.base_ordinals();
+    let to = run.to.clone();
+    let dead = |ordinals: &OrdinalSet| -> OrdinalSet {
+        let behind = at(turn, ordinals, |pod| !to.is_empty() && pod.revision != to);
+        behind
+            .iter()
+            .filter(|ordinal| turn.seen.pods.get(ordinal).is_some_and(|pod| turn.owes_nothing(*ordinal, pod)))
+            .collect()
+    };
+    let mut ordinals = dead(&base);
+    let waiting = at(turn, &base, |pod| pod.revision != to);
+    if !waiting.is_empty() || run.goal == Goal::Upgrade {
+        ordinals = ordinals.union(&dead(&turn.surge_ordinals(run)));
+    }
+    if ordinals.is_empty() {
+        return None;
+    }
+    turn.begin(run, BatchKind::Broken, ordinals, Step::Replace);
+    turn.state.pods.iter_mut().for_each(|record| record.state = PodState::Deletable);
+    Some(Next::Again)
+}
+
+/// The next serving pods, as many as capacity allows.
+fn serving(turn: &mut Turn<'_>, run: &mut Run, pending: &OrdinalSet) -> Next {
+    let size = usize::try_from(turn.batch_size()).unwrap_or(usize::MAX);
+    let sick: OrdinalSet = pending
+        .iter()
+        .filter(|ordinal| {
+            turn.state.detached.contains(*ordinal)
+                || turn.seen.pods.get(ordinal).is_some_and(|pod| !pod.ready)
+        })
+        .collect();
+    if !sick.is_empty() {
+        // They serve nothing as they are, so they take no capacity away.
+        turn.begin(run, BatchKind::Serving, sick.iter().take(size).collect(), Step::Detach);
+        return Next::Again;
+    }
+    let base = turn.base_ordinals();
+    let out = base.difference(&turn.serving());
+    let spare = turn.serving().len().saturating_sub(usize::try_from(turn.floor(run)).unwrap_or(usize::MAX));
+    let most = size.saturating_sub(out.len()).min(spare);
+    if most == 0 {
+        return wait_for_others(turn, run, &out);
+    }
+    let ordered: Vec<Ordinal> = match turn.plan.order {
+        Order::Ascending => pending.iter().take(most).collect(),
+        Order::Descending => pending.iter().rev().take(most).collect(),
+    };
+    turn.begin(run, BatchKind::Serving, ordered.into_iter().collect(), Step::Detach);
+    Next::Again
+}
+
+fn wait_for_others(turn: &Turn<'_>, run: &Run, out: &OrdinalSet) -> Next {
+    let text = if out.is_empty() {
+        format!(
+            "Waiting for more pods to serve: {} do, and {} must while the next batch is out",
+            turn.serving().len(),
+            turn.floor(run)
+        )
+    } else {
+        format!("Waiting until {} is Ready before the next pod is taken out", turn.seen.names(out))
+    };
+    let deadline = later(run.entered, turn.plan.verify.timeout);
+    Wait::new(text).deadline(deadline, turn.now, Reason::OthersNotReady).into()
+}
+
+/// The surge goes: drained like all others, or at once where it owes nothing.
+fn retire(turn: &mut Turn<'_>, run: &mut Run) -> Next {
+    let Some(set) = turn.set() else { return Wait::new("Waiting for the StatefulSet").into() };
+    let base = turn.base();
+    if set.replicas != base + run.surge {
+        // Somebody set the replicas meanwhile: there is no surge of ours any more.
+        if let Some(saved) = turn.state.saved.as_mut().filter(|_| set.replicas != base) {
+            saved.replicas = set.replicas;
+        }
+        run.surge = 0;
+    }
+    let out = turn.base_ordinals().difference(&turn.serving());
+    let leaving = matches!(run.goal, Goal::Abort | Goal::Release);
+    let waited = turn.now >= later(run.entered, turn.plan.verify.timeout);
+    if run.surge > 0 && !out.is_empty() && !(leaving && waited) {
+        return wait_for_others(turn, run, &out);
+    }
+    let surge = turn.surge_ordinals(run);
+    let owing = surge
+        .iter()
+        .any(|ordinal| turn.seen.pods.get(&ordinal).is_some_and(|pod| !turn.owes_nothing(ordinal, pod)));
+    let step = match (surge.is_empty(), owing) {
+        (true, _) => Step::Restore,
+        (false, true) => Step::Detach,
+        (false, false) => Step::Retire,
+    };
+    turn.begin(run, BatchKind::Retiring, surge, step);
+    Next::Again
+}
+
+/// The batch is put back as it is: what was not deleted yet serves again.
+pub fn turn_back(turn: &mut Turn<'_>, run: &mut Run) {
+    run.turned_back = true;
+    turn.enter(run, Step::Attach);
+}
+
+/// Whether anything of the batch could still be kept from being deleted.
+pub fn undeleted(turn: &Turn<'_>) -> bool {
+    turn.records().any(|(record, pod)| pod.is_some_and(|pod| pod.uid == record.uid && !pod.terminating))
+}

@@ -1,0 +1,247 @@
+//! What comes before the step's own work: the target is gone, the object goes, the user's words,
+//! a pause, a newer revision, a lost surge.
+
+use std::time::Duration;
+
+use super::batches;
+use super::ordinals::OrdinalSet;
+use super::plan::OnFailure;
+use super::reasons::{Problem, Reason};
+use super::state::{Batch, BatchKind, Goal, Outcome, Rest, Run, Step};
+use super::steps::attach;
+use super::turn::{Next, Turn, Wait, later};
+
+/// How long the deletion of the object waits for a lossless end.
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(900);
+
+/// None: nothing comes before the step's own work.
+pub fn look(turn: &mut Turn<'_>, run: &mut Run) -> Option<Next> {
+    target_gone(turn, run)
+        .or_else(|| released(turn, run))
+        .or_else(|| heed(turn, run))
+        .or_else(|| paused(turn, run))
+        .or_else(|| moved(turn, run))
+        .or_else(|| halted(run))
+        .or_else(|| surge_lost(turn, run))
+}
+
+fn target_gone(turn: &mut Turn<'_>, run: &mut Run) -> Option<Next> {
+    let same = turn.set().is_some_and(|set| set.uid == run.set_uid && !set.deleting);
+    if same || run.step == Step::Restore || turn.seen.namespace_terminating {
+        return None;
+    }
+    let text = "The StatefulSet was deleted or made anew in mid-run. The levers are put back; nothing else is touched";
+    let problem = Problem::new(Reason::StatefulSetReplaced, text);
+    turn.notes.push(problem.clone().into());
+    run.cause = Some(problem);
+    run.goal = if turn.seen.deleting { Goal::Release } else { Goal::Abort };
+    run.halted = None;
+    run.batch = Batch::none();
+    turn.state.pods.clear();
+    turn.enter(run, Step::Restore);
+    Some(Next::Again)
+}
+
+fn released(turn: &mut Turn<'_>, run: &mut Run) -> Option<Next> {
+    if !turn.seen.deleting {
+        return None;
+    }
+    if turn.seen.namespace_terminating {
+        let problem = Problem::new(Reason::Releasing, "The namespace is being deleted");
+        return Some(Next::End(Outcome::Aborted, Rest::Aborted(problem)));
+    }
+    if run.goal != Goal::Release {
+        let text =
+            "The LosslessUpgrade was deleted: pods attached, surge removed, levers back; nothing is promoted";
+        return Some(leave(turn, run, Goal::Release, Problem::new(Reason::Releasing, text)));
+    }
+    let over = run.leaving_since.is_some_and(|since| turn.now >= later(since, RELEASE_TIMEOUT));
+    if over && run.step != Step::Restore {
+        turn.warn(
+            Reason::Releasing,
+            "The object was to go and could not be let go losslessly in time: the levers are put back, the surge stays for you to remove",
+        );
+        turn.enter(run, Step::Restore);
+        return Some(Next::Again);
+    }
+    None
+}
+
+/// The user's words, each once per value.
+fn heed(turn: &mut Turn<'_>, run: &mut Run) -> Option<Next> {
+    let asked = &turn.seen.actions;
+    let handled = turn.state.handled.clone();
+    turn.state.handled = asked.clone();
+    let new = |asked: &Option<String>, handled: &Option<String>| asked.is_some() && asked != handled;
+    if new(&asked.retry, &handled.retry) && run.halted.is_some() {
+        run.halted = None;
+        run.reasserted = 0;
+        resume(turn, run);
+        return Some(Next::Again);
+    }
+    let goes_on = matches!(run.goal, Goal::Upgrade | Goal::RollBack);
+    if new(&asked.abort, &handled.abort) && goes_on {
+        let problem =
+            Problem::new(Reason::Aborted, "Aborted by the user: pods stay as they are, the surge is removed");
+        return Some(leave(turn, run, Goal::Abort, problem));
+    }
+    if new(&asked.rollback, &handled.rollback) && run.goal == Goal::Upgrade {
+        return Some(roll_back(turn, run, Problem::new(Reason::RollingBack, "Rollback asked by the user")));
+    }
+    None
+}
+
+/// Deadlines count anew from here: the wait was the user's.
+fn resume(turn: &Turn<'_>, run: &mut Run) {
+    let step = run.step;
+    run.draining_since = run.draining_since.map(|_| turn.now);
+    turn.enter(run, step);
+}
+
+fn paused(turn: &mut Turn<'_>, run: &mut Run) -> Option<Next> {
+    if !turn.plan.paused || run.goal == Goal::Release {
+        if run.paused {
+            run.paused = false;
+            resume(turn, run);
+        }
+        return None;
+    }
+    if !run.paused {
+        run.paused = true;
+        turn.note(
+            Reason::PausedByUser,
+            format!("Paused in {:?}; nothing moves until spec.paused is false", run.phase()),
+        );
+    }
+    if let Some(next) = attach::fence(turn, run) {
+        return Some(next);
+    }
+    let detached = if turn.state.detached.is_empty() {
+        "nothing is detached".to_owned()
+    } else {
+        format!("{} stay detached", turn.seen.names(&turn.state.detached))
+    };
+    Some(Wait::new(format!("Paused by spec.paused; {detached}")).into())
+}
+
+/// The StatefulSet has another update revision than the run's.
+fn moved(turn: &mut Turn<'_>, run: &mut Run) -> Option<Next> {
+    let revision = turn.set()?.update_revision.clone()?;
+    let follows = match run.step {
+        Step::Template | Step::Retire | Step::Restore => false,
+        Step::Preflight
+        | Step::Surge
+        | Step::Detach
+        | Step::Drain
+        | Step::Replace
+        | Step::Verify
+        | Step::Attach
+        | Step::Soak => run.batch.kind != BatchKind::Retiring,
+    };
+    let under_way = matches!(run.goal, Goal::Upgrade | Goal::RollBack);
+    (follows && under_way && !run.to.is_empty() && revision != run.to).then(|| retarget(turn, run, revision))
+}
+
+/// Goes to a newer revision. Nothing in flight is cut short, and nothing skips its drain.
+pub fn retarget(turn: &mut Turn<'_>, run: &mut Run, revision: String) -> Next {
+    turn.note(
+        Reason::Retargeted,
+        format!("The StatefulSet moved from revision {} to {revision}; the run goes there", run.to),
+    );
+    let there = |ordinal: &u32| turn.seen.pods.get(ordinal).is_some_and(|pod| pod.revision == revision);
+    run.updated = turn.base_ordinals().iter().filter(there).collect();
+    run.to = revision;
+    run.goal = Goal::Upgrade;
+    run.cause = None;
+    run.failed = None;
+    run.halted = None;
+    match run.step {
+        Step::Preflight | Step::Surge => {}
+        Step::Detach | Step::Drain | Step::Replace if batches::undeleted(turn) => {
+            batches::turn_back(turn, run)
+        }
+        Step::Attach => run.turned_back = true,
+        Step::Detach
+        | Step::Drain
+        | Step::Replace
+        | Step::Verify
+        | Step::Soak
+        | Step::Template
+        | Step::Retire
+        | Step::Restore => turn.end_batch(run),
+    }
+    Next::Again
+}
+
+fn halted(run: &Run) -> Option<Next> {
+    let problem = run.halted.as_ref()?;
+    Some(Wait::new(problem.text.clone()).stalled(problem.reason).into())
+}
+
+/// The surge was taken away while a batch is out: it is put back before anything is deleted.
+fn surge_lost(turn: &mut Turn<'_>, run: &mut Run) -> Option<Next> {
+    let set = turn.set()?;
+    let at_risk = matches!(run.step, Step::Detach | Step::Drain | Step::Replace)
+        && run.batch.kind == BatchKind::Serving;
+    if !at_risk || set.replicas == turn.base() + run.surge || !batches::undeleted(turn) {
+        return None;
+    }
+    let text = format!(
+        "spec.replicas was set to {} in mid-run, so the surge is lost. The batch serves again, then the surge is added again",
+        set.replicas
+    );
+    turn.warn(Reason::ReplicasChanged, text);
+    batches::turn_back(turn, run);
+    Some(Next::Again)
+}
+
+/// The new version failed.
+pub fn fail(turn: &mut Turn<'_>, run: &mut Run, problem: Problem) -> Next {
+    match (run.goal, turn.plan.on_failure) {
+        (Goal::Upgrade, OnFailure::Rollback) => roll_back(turn, run, problem),
+        (Goal::Upgrade, OnFailure::Pause) | (Goal::RollBack, _) => {
+            let text = format!(
+                "{}. Nothing more is deleted. Push a better version, or set the annotation lossless-upgrade.io/retry, /rollback or /abort",
+                problem.text
+            );
+            turn.halt(run, Problem::new(problem.reason, text))
+        }
+        (Goal::Abort | Goal::Release, _) => {
+            turn.end_batch(run);
+            Next::Again
+        }
+    }
+}
+
+/// Goes back to the old revision.
+pub fn roll_back(turn: &mut Turn<'_>, run: &mut Run, problem: Problem) -> Next {
+    if run.to.is_empty() || run.step == Step::Preflight {
+        // Nothing of the new version is in the cluster yet.
+        return leave(turn, run, Goal::Abort, problem);
+    }
+    turn.warn(Reason::RollingBack, problem.text.clone());
+    run.goal = Goal::RollBack;
+    run.failed = Some(run.to.clone());
+    run.cause = Some(problem);
+    run.halted = None;
+    turn.enter(run, Step::Template);
+    Next::Again
+}
+
+/// Ends the run with the pods as they are: all attached, the surge drained and removed.
+pub fn leave(turn: &mut Turn<'_>, run: &mut Run, goal: Goal, problem: Problem) -> Next {
+    turn.warn(problem.reason, problem.text.clone());
+    run.goal = goal;
+    run.cause = Some(problem);
+    run.halted = None;
+    run.paused = false;
+    run.leaving_since = Some(turn.now);
+    let untouched = run.step == Step::Preflight;
+    let ending = run.batch.kind == BatchKind::Retiring || matches!(run.step, Step::Retire | Step::Restore);
+    if untouched {
+        turn.begin(run, BatchKind::Retiring, OrdinalSet::new(), Step::Restore);
+    } else if !ending {
+        batches::turn_back(turn, run);
+    }
+    Next::Again
+}

@@ -1,0 +1,75 @@
+//! What steps share about levers: make them hold something, and wait until it is in force.
+
+use super::decision::Effect;
+use super::observed::{Confirmation, Held};
+use super::ordinals::OrdinalSet;
+use super::reasons::{Problem, Reason};
+use super::state::{Run, Step};
+use super::turn::{Next, Turn, Wait, later};
+
+/// How often somebody else's change of our entries is written over before the run waits for the user.
+const REASSERTIONS: u32 = 3;
+
+/// Makes every lever hold `state.detached`. None once each is confirmed and `settle` is over.
+pub fn hold(turn: &Turn<'_>, run: &Run, what: &str) -> Option<Next> {
+    let wanted = &turn.state.detached;
+    let deadline = later(run.entered, turn.plan.confirm_timeout);
+    let wait = |message: String| Wait::new(message).deadline(deadline, turn.now, Reason::LeverNotConfirmed);
+    for lever in &turn.seen.levers {
+        match &lever.held {
+            Held::Ordinals(held) if held == wanted => {}
+            Held::Ordinals(_) | Held::Foreign(_) => {
+                return Some(Next::Act(set(wanted, false), format!("{what}: {}", lever.name)));
+            }
+            Held::Unreadable(why) => {
+                return Some(wait(format!("{what}: {} cannot be read: {why}", lever.name)).into());
+            }
+        }
+    }
+    let mut since = run.entered;
+    for lever in &turn.seen.levers {
+        match &lever.confirmed {
+            Confirmation::Confirmed(at) => since = since.max(*at),
+            Confirmation::Doubtful(why) => {
+                return Some(Next::Act(set(wanted, true), format!("{what}: {}: {why}", lever.name)));
+            }
+            Confirmation::Pending(why) | Confirmation::Unknown(why) => {
+                return Some(wait(format!("{what}: {}: {why}", lever.name)).into());
+            }
+        }
+    }
+    let settled = later(since, turn.plan.settle);
+    (turn.now < settled)
+        .then(|| wait(format!("{what}: confirmed, settling until {}", clock(settled))).until(settled).into())
+}
+
+/// Sees to it that the levers still hold what was confirmed; else they are set again, a few times.
+pub fn still_held(turn: &mut Turn<'_>, run: &mut Run) -> Option<Next> {
+    let wanted = &turn.state.detached;
+    let lost = turn.seen.levers.iter().find_map(|lever| match &lever.held {
+        Held::Ordinals(held) if held == wanted => None,
+        Held::Ordinals(held) => Some(format!("{} holds `{held}` instead of `{wanted}`", lever.name)),
+        Held::Foreign(what) => Some(format!("{}: {what}", lever.name)),
+        Held::Unreadable(why) => Some(format!("{} cannot be read: {why}", lever.name)),
+    })?;
+    run.reasserted += 1;
+    if run.reasserted > REASSERTIONS {
+        let text = format!(
+            "Somebody keeps changing what keeps new connections away: {lost}. Nothing is deleted. Stop the other writer, then set the annotation lossless-upgrade.io/retry to a new value"
+        );
+        return Some(turn.halt(run, Problem::new(Reason::LeverContested, text)));
+    }
+    turn.warn(Reason::LeverContested, format!("{lost}; it is set again"));
+    turn.enter(run, Step::Detach);
+    Some(Next::Again)
+}
+
+fn set(detached: &OrdinalSet, again: bool) -> Effect {
+    Effect::SetLevers { detached: detached.clone(), again }
+}
+
+/// A moment as it stands in messages.
+#[must_use]
+pub fn clock(at: jiff::Timestamp) -> String {
+    at.strftime("%H:%M:%S UTC").to_string()
+}

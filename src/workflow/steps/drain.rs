@@ -1,0 +1,96 @@
+//! Wait until the connections of the batch are really gone.
+
+use crate::workflow::checks::undrained;
+use crate::workflow::interrupts;
+use crate::workflow::levers;
+use crate::workflow::levers::clock;
+use crate::workflow::observed::DrainView;
+use crate::workflow::plan::OnTimeout;
+use crate::workflow::reasons::{Problem, Reason};
+use crate::workflow::state::{BatchKind, Goal, PodState, Run, Step};
+use crate::workflow::steps::{detach, retire};
+use crate::workflow::turn::{Next, Turn, Wait, later};
+
+/// Waits for the drain.
+pub fn look(turn: &mut Turn<'_>, run: &mut Run) -> Next {
+    if let Some(next) = levers::still_held(turn, run) {
+        return next;
+    }
+    if let Some(next) = detach::start_counters(turn) {
+        return next;
+    }
+    let since = *run.draining_since.get_or_insert(turn.now);
+    let deadline = later(since, turn.plan.drain.timeout);
+    let held = left(turn, run);
+    if held.is_empty() {
+        let minimum = later(run.entered, turn.plan.drain.minimum);
+        if turn.now < minimum {
+            return Wait::new(format!("Drained; not before {}", clock(minimum))).until(minimum).into();
+        }
+        return drained(turn, run);
+    }
+    let text = held.iter().map(|held| held.text.as_str()).collect::<Vec<_>>().join("; ");
+    let unknown = held.iter().any(|held| held.unknown);
+    if turn.now >= deadline && !unknown {
+        return timed_out(turn, run, &text);
+    }
+    // Past the deadline with an Unknown count neither the user's policy nor anything else moves it on.
+    Wait::new(format!("Draining: {text}; until {}", clock(deadline)))
+        .deadline(deadline, turn.now, Reason::ProbeSilent)
+        .into()
+}
+
+struct Left {
+    text: String,
+    unknown: bool,
+}
+
+/// The pods of the batch that may still owe bytes, and what holds each.
+fn left(turn: &Turn<'_>, run: &Run) -> Vec<Left> {
+    turn.records()
+        .filter_map(|(record, pod)| {
+            let pod = pod.filter(|pod| pod.uid == record.uid && !pod.terminating)?;
+            if turn.owes_nothing(record.ordinal, pod) {
+                return None;
+            }
+            let view = turn.seen.drains.get(&record.uid);
+            let why = undrained(turn.plan, run, view)?;
+            let unknown = matches!(view, None | Some(DrainView::Unknown(_)));
+            Some(Left { text: format!("{}: {why}", pod.name), unknown })
+        })
+        .collect()
+}
+
+fn drained(turn: &mut Turn<'_>, run: &mut Run) -> Next {
+    turn.note(Reason::Drained, format!("{}: no connection left", turn.seen.names(&run.batch.ordinals)));
+    match run.batch.kind {
+        BatchKind::Retiring => retire::begin(turn, run),
+        BatchKind::None | BatchKind::Canary | BatchKind::Serving | BatchKind::Broken | BatchKind::Found => {
+            turn.state.pods.iter_mut().for_each(|record| record.state = PodState::Deletable);
+            turn.enter(run, Step::Replace);
+        }
+    }
+    Next::Again
+}
+
+fn timed_out(turn: &mut Turn<'_>, run: &mut Run, text: &str) -> Next {
+    let problem = Problem::new(
+        Reason::DrainTimedOut,
+        format!(
+            "Connections are left after {}s: {text}. The pods stay detached. Wait for the clients and set the annotation lossless-upgrade.io/retry, or set spec.drain.onTimeout",
+            turn.plan.drain.timeout.as_secs()
+        ),
+    );
+    match (turn.plan.drain.on_timeout, run.goal) {
+        (OnTimeout::Proceed, _) => {
+            turn.warn(
+                Reason::DrainTimedOut,
+                format!("Going on with connections left, as onTimeout says: {text}"),
+            );
+            run.forced = true;
+            Next::Again
+        }
+        (OnTimeout::Rollback, Goal::Upgrade) => interrupts::roll_back(turn, run, problem),
+        (OnTimeout::Pause | OnTimeout::Rollback, _) => turn.halt(run, problem),
+    }
+}

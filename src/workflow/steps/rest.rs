@@ -1,0 +1,210 @@
+//! Between runs: is one wanted, and may it begin?
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::workflow::decision::Effect;
+use crate::workflow::observed::{Observed, SetView};
+use crate::workflow::ordinals::OrdinalSet;
+use crate::workflow::reasons::{Problem, Reason};
+use crate::workflow::state::{Batch, Goal, Outcome, Rejected, Rest, Run, Saved, Step};
+use crate::workflow::turn::{Next, Turn, Wait, later};
+
+/// What stands against a run is looked at again after this long, as not all of it is watched.
+const LOOK_AGAIN: Duration = Duration::from_secs(20);
+/// A surge that found no room is tried again after this long.
+const TRY_ROOM_AGAIN: Duration = Duration::from_secs(300);
+
+/// Looks whether a run is wanted.
+pub fn look(turn: &mut Turn<'_>) -> Next {
+    if turn.seen.deleting {
+        return Next::Act(Effect::RemoveFinalizer, "Nothing is left to put back; the object may go".into());
+    }
+    heed_retry(turn);
+    let Some(set) = turn.set() else {
+        let text = "There is no StatefulSet of this name in the namespace. Create it, or delete this object and make one with the right spec.targetRef.name";
+        return block(turn, Problem::new(Reason::StatefulSetMissing, text));
+    };
+    let Some(revision) = set.update_revision.clone() else {
+        return Wait::new("Waiting for the StatefulSet controller to take notice of the newest template")
+            .into();
+    };
+    let images = match template_change(turn, set) {
+        Ok(images) => images,
+        Err(problem) => return block(turn, problem),
+    };
+    let behind = behind(turn, set, &revision);
+    if set.deleting || (behind.is_empty() && !images) {
+        return rest(turn, set, &revision);
+    }
+    if let Some(rejected) = &turn.state.rejected
+        && rejected.images == turn.plan.images
+        && (images || rejected.revision == revision)
+    {
+        let text = format!(
+            "Revision {} was given up before and is not tried again by itself. Change the template or spec.images, or set the annotation lossless-upgrade.io/retry to a new value",
+            rejected.revision
+        );
+        return Wait::new(text).into();
+    }
+    if let Some(problem) = obstacle(turn, set) {
+        return block(turn, problem);
+    }
+    if turn.plan.paused {
+        return Wait::new(format!("Paused; a run to revision {revision} is wanted")).into();
+    }
+    if let Some(wait) = no_room_yet(turn, &revision) {
+        return wait;
+    }
+    begin(turn, set, revision, images);
+    Next::Again
+}
+
+/// A retry takes back that something was given up.
+fn heed_retry(turn: &mut Turn<'_>) {
+    let asked = &turn.seen.actions;
+    if asked.retry != turn.state.handled.retry && asked.retry.is_some() {
+        turn.state.rejected = None;
+    }
+    // Abort and rollback have nothing to act on between runs, and must not end the next one.
+    turn.state.handled = asked.clone();
+}
+
+fn rest(turn: &mut Turn<'_>, set: &SetView, revision: &str) -> Next {
+    if matches!(turn.state.rest, Rest::Blocked(_)) {
+        turn.state.rest = Rest::Idle;
+    }
+    let message = match &turn.state.rest {
+        Rest::RolledBack(problem) => format!("Rolled back to {revision}: {}", problem.text),
+        Rest::Aborted(problem) => problem.text.clone(),
+        Rest::Idle | Rest::Succeeded | Rest::Blocked(_) => {
+            format!("All {} pods run revision {revision}", set.replicas)
+        }
+    };
+    Wait::new(message).into()
+}
+
+fn block(turn: &mut Turn<'_>, problem: Problem) -> Next {
+    let wait = Wait::new(problem.text.clone()).until(later(turn.now, LOOK_AGAIN)).stalled(problem.reason);
+    let blocked = Rest::Blocked(problem.clone());
+    if turn.state.rest != blocked {
+        turn.notes.push(problem.into());
+        turn.state.rest = blocked;
+    }
+    wait.into()
+}
+
+/// Whether `spec.images` asks for another template.
+fn template_change(turn: &Turn<'_>, set: &SetView) -> Result<bool, Problem> {
+    let mut change = false;
+    for (container, image) in &turn.plan.images {
+        match set.images.get(container) {
+            Some(have) => change |= have != image,
+            None => {
+                let have = set.images.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+                let text = format!(
+                    "spec.images names the container `{container}`, which the pod template has not (it has: {have})"
+                );
+                return Err(Problem::new(Reason::NoSuchContainer, text));
+            }
+        }
+    }
+    Ok(change)
+}
+
+/// The pods that do not run the revision. A pod that is missing is the StatefulSet controller's
+/// matter: it comes at the update revision.
+fn behind(turn: &Turn<'_>, set: &SetView, revision: &str) -> OrdinalSet {
+    let all = Observed::ordinals(set, 0, set.replicas);
+    all.iter()
+        .filter(|ordinal| turn.seen.pods.get(ordinal).is_some_and(|pod| pod.revision != revision))
+        .collect()
+}
+
+/// What stands against beginning a run.
+fn obstacle(turn: &Turn<'_>, set: &SetView) -> Option<Problem> {
+    if !set.on_delete {
+        let text = format!(
+            "StatefulSet {} has another update strategy than OnDelete, so Kubernetes replaces its pods itself. Set spec.updateStrategy.type to OnDelete",
+            set.name
+        );
+        return Some(Problem::new(Reason::NotOnDelete, text));
+    }
+    let surge = turn.plan.surge_size(set.replicas, set.ordered_ready);
+    if set.replicas <= 1 && surge == 0 {
+        let text = "With one replica and spec.surge.replicas 0 nobody would serve while it is replaced. Allow a surge of at least 1";
+        return Some(Problem::new(Reason::NoCapacity, text));
+    }
+    if set.claims && surge > 0 && !turn.plan.volumes_decided {
+        let text = "The StatefulSet has volumeClaimTemplates: a surge pod brings a claim of its own, with old data where one is left from before. Say what is to become of it in spec.surge.volumes, or set spec.surge.replicas to 0";
+        return Some(Problem::new(Reason::SurgeVolumesUndecided, text));
+    }
+    turn.seen.problems.first().cloned()
+}
+
+/// A surge that found no room is not tried again at once: each try costs a pod start.
+fn no_room_yet(turn: &mut Turn<'_>, revision: &str) -> Option<Next> {
+    let last = turn.state.history.first()?;
+    let again = later(last.finished_at, TRY_ROOM_AGAIN);
+    let Rest::Blocked(problem) = &turn.state.rest else { return None };
+    (last.outcome == Outcome::Blocked
+        && problem.reason == Reason::NoRoomForSurge
+        && last.to == revision
+        && turn.now < again)
+        .then(|| Wait::new(problem.text.clone()).until(again).stalled(problem.reason).into())
+}
+
+fn begin(turn: &mut Turn<'_>, set: &SetView, revision: String, images: bool) {
+    let to = if images { String::new() } else { revision };
+    let from = most_run(turn, &to);
+    turn.state.saved = Some(Saved {
+        replicas: set.replicas,
+        levers: turn.seen.levers_before.clone(),
+        template: turn.seen.templates.get(&from).cloned(),
+    });
+    turn.state.detached = OrdinalSet::new();
+    turn.state.pods.clear();
+    let run = Run {
+        id: format!("{:x}", turn.now.as_millisecond()),
+        surge: turn.plan.surge_size(set.replicas, set.ordered_ready),
+        from,
+        to,
+        set_uid: set.uid.clone(),
+        started_at: turn.now,
+        goal: Goal::Upgrade,
+        step: Step::Preflight,
+        entered: turn.now,
+        batch: Batch::none(),
+        updated: OrdinalSet::new(),
+        reasserted: 0,
+        halted: None,
+        cause: None,
+        failed: None,
+        draining_since: None,
+        forced: false,
+        turned_back: false,
+        paused: false,
+        leaving_since: None,
+    };
+    let wanted = if images { "the images of the spec".to_owned() } else { format!("revision {}", run.to) };
+    turn.note(Reason::RunStarted, format!("Run {} from revision {} to {wanted}", run.id, run.from));
+    turn.state.rest = Rest::Idle;
+    turn.state.run = Some(run);
+}
+
+/// The revision that most Ready pods run, other than `to`; where there is none, that of most pods.
+fn most_run(turn: &Turn<'_>, to: &str) -> String {
+    let most = |only_ready: bool| {
+        let mut count: BTreeMap<&str, usize> = BTreeMap::new();
+        for pod in turn.seen.pods.values().filter(|pod| pod.revision != to && (pod.ready || !only_ready)) {
+            *count.entry(&pod.revision).or_default() += 1;
+        }
+        count.into_iter().max_by_key(|(_, pods)| *pods).map(|(revision, _)| revision.to_owned())
+    };
+    most(true).or_else(|| most(false)).unwrap_or_default()
+}
+
+/// What the run leaves behind, so that it is not tried again by itself.
+pub fn reject(turn: &mut Turn<'_>, revision: String) {
+    turn.state.rejected = Some(Rejected { revision, images: turn.plan.images.clone() });
+}

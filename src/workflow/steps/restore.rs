@@ -1,0 +1,59 @@
+//! The levers back, byte for byte where nobody else wrote, and the run is over.
+
+use crate::workflow::decision::Effect;
+use crate::workflow::observed::Held;
+use crate::workflow::ordinals::OrdinalSet;
+use crate::workflow::reasons::{Problem, Reason};
+use crate::workflow::state::{Goal, Outcome, Rest, Run};
+use crate::workflow::steps::rest;
+use crate::workflow::turn::{Next, Turn, Wait, later};
+
+/// Puts the levers back and ends the run.
+pub fn look(turn: &mut Turn<'_>, run: &mut Run) -> Next {
+    turn.state.detached = OrdinalSet::new();
+    let gone = turn.seen.namespace_terminating;
+    let deadline = later(run.entered, turn.plan.confirm_timeout);
+    for lever in turn.seen.levers.iter().filter(|_| !gone) {
+        match &lever.held {
+            Held::Unreadable(_) if run.goal == Goal::Release && turn.now >= deadline => {
+                turn.warn(Reason::LeverUnusable, format!("{} could not be put back", lever.name));
+            }
+            Held::Unreadable(why) => {
+                return Wait::new(format!("Putting the levers back: {} cannot be read: {why}", lever.name))
+                    .deadline(deadline, turn.now, Reason::LeverNotConfirmed)
+                    .into();
+            }
+            Held::Ordinals(_) | Held::Foreign(_) if !lever.restored => {
+                let effect = Effect::SetLevers { detached: OrdinalSet::new(), again: false };
+                return Next::Act(effect, format!("Putting back {}", lever.name));
+            }
+            Held::Ordinals(_) | Held::Foreign(_) => {}
+        }
+    }
+    end(turn, run)
+}
+
+fn end(turn: &mut Turn<'_>, run: &Run) -> Next {
+    let cause = run
+        .cause
+        .clone()
+        .unwrap_or_else(|| Problem::new(Reason::Aborted, format!("Run {} was ended", run.id)));
+    if cause.reason == Reason::NoRoomForSurge {
+        return Next::End(Outcome::Blocked, Rest::Blocked(cause));
+    }
+    match run.goal {
+        Goal::Upgrade => {
+            turn.state.rejected = None;
+            Next::End(Outcome::Succeeded, Rest::Succeeded)
+        }
+        Goal::RollBack => {
+            rest::reject(turn, run.failed.clone().unwrap_or_else(|| run.to.clone()));
+            Next::End(Outcome::RolledBack, Rest::RolledBack(cause))
+        }
+        Goal::Abort => {
+            rest::reject(turn, run.to.clone());
+            Next::End(Outcome::Aborted, Rest::Aborted(cause))
+        }
+        Goal::Release => Next::End(Outcome::Aborted, Rest::Aborted(cause)),
+    }
+}

@@ -1,0 +1,86 @@
+//! The drained surge goes: replicas back.
+
+use std::time::Duration;
+
+use crate::workflow::checks::undrained;
+use crate::workflow::decision::Effect;
+use crate::workflow::levers;
+use crate::workflow::reasons::Reason;
+use crate::workflow::state::{PodState, Run, Step};
+use crate::workflow::turn::{Next, Turn, Wait, later};
+
+/// The StatefulSet controller is held up by an ordinal that it cannot create when it has not
+/// begun to remove the surge after this long; then the drained pods are deleted directly.
+const HELD_UP: Duration = Duration::from_secs(30);
+/// How long the surge may take to go.
+const TIMEOUT: Duration = Duration::from_secs(600);
+
+/// The surge may go from here on.
+pub fn begin(turn: &mut Turn<'_>, run: &mut Run) {
+    turn.state.pods.iter_mut().for_each(|record| record.state = PodState::Deletable);
+    turn.enter(run, Step::Retire);
+}
+
+/// Takes the replicas back and waits until the surge pods are gone.
+pub fn look(turn: &mut Turn<'_>, run: &mut Run) -> Next {
+    let Some(set) = turn.set() else { return Wait::new("Waiting for the StatefulSet").into() };
+    let base = turn.base();
+    let surge = run.batch.ordinals.clone();
+    if set.replicas > base {
+        if let Some(next) = not_yet(turn, run) {
+            return next;
+        }
+        let effect = Effect::Scale { replicas: base, images: false };
+        return Next::Act(effect, format!("Back to {base} replicas; {} may go", turn.seen.names(&surge)));
+    }
+    let left = turn.records().find_map(|(record, pod)| Some((record.clone(), pod?)));
+    if let Some((record, pod)) = left {
+        let deadline = later(run.entered, TIMEOUT);
+        let held_up = later(run.entered, HELD_UP);
+        if pod.uid == record.uid && !pod.terminating && turn.now >= held_up && not_yet(turn, run).is_none() {
+            turn.warn(
+                Reason::SurgeRemoved,
+                format!(
+                    "The StatefulSet controller does not remove {}; it is drained and deleted directly",
+                    pod.name
+                ),
+            );
+            let effect = Effect::Delete { ordinal: record.ordinal, uid: record.uid };
+            return Next::Act(effect, format!("Removing {}", pod.name));
+        }
+        return Wait::new(format!("Waiting for {} to go", pod.name))
+            .until(held_up.max(turn.now))
+            .deadline(deadline, turn.now, Reason::ReclaimTimedOut)
+            .into();
+    }
+    if !surge.is_empty() {
+        turn.note(Reason::SurgeRemoved, format!("{base} replicas again"));
+    }
+    turn.state.pods.clear();
+    turn.enter(run, Step::Restore);
+    Next::Again
+}
+
+/// The last look before the surge goes: levers still ours, and nothing owed. A pod that came anew
+/// since, or that counts again, is drained again.
+fn not_yet(turn: &mut Turn<'_>, run: &mut Run) -> Option<Next> {
+    let owing = turn.records().find_map(|(record, pod)| {
+        let pod = pod.filter(|pod| !turn.owes_nothing(record.ordinal, pod))?;
+        if pod.uid != record.uid {
+            return Some(format!("{} came anew", pod.name));
+        }
+        undrained(turn.plan, run, turn.seen.drains.get(&record.uid))
+    });
+    let unrecorded = run.batch.ordinals.iter().any(|ordinal| {
+        turn.seen.pods.contains_key(&ordinal)
+            && !turn.state.pods.iter().any(|record| record.ordinal == ordinal)
+    });
+    if owing.is_none() && !unrecorded {
+        let all_idle =
+            turn.records().all(|(record, pod)| pod.is_none_or(|pod| turn.owes_nothing(record.ordinal, pod)));
+        return if all_idle { None } else { levers::still_held(turn, run) };
+    }
+    let ordinals = run.batch.ordinals.clone();
+    turn.begin(run, run.batch.kind, ordinals, Step::Detach);
+    Some(Next::Again)
+}

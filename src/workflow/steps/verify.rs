@@ -1,0 +1,105 @@
+//! The new pods are looked at: Ready, right revision, right image, no restarts.
+
+use crate::workflow::interrupts;
+use crate::workflow::observed::{ImageView, PodView};
+use crate::workflow::reasons::{Problem, Reason};
+use crate::workflow::state::{BatchKind, PodRecord, Run, Step};
+use crate::workflow::steps::{replace, surge};
+use crate::workflow::turn::{Next, Turn, Wait, later};
+
+/// Waits until every pod of the batch is good.
+pub fn look(turn: &mut Turn<'_>, run: &mut Run) -> Next {
+    came_anew(turn);
+    replace::adopt(turn);
+    let deadline = later(run.entered, turn.plan.verify.timeout);
+    let overdue = turn.now >= deadline;
+    let mut faults: Vec<Fault> =
+        turn.records().filter_map(|(record, pod)| fault(turn, run, record, pod)).collect();
+    faults.sort_by_key(|fault| matches!(fault, Fault::NotYet { .. }));
+    match faults.into_iter().next() {
+        Some(Fault::Never(why)) => return failed(turn, run, &why, false),
+        Some(Fault::NotYet { why, no_room }) if overdue => return failed(turn, run, &why, no_room),
+        Some(Fault::NotYet { why, .. }) => {
+            let wait = Wait::new(format!("Verifying: {why}"));
+            return wait.deadline(deadline, turn.now, Reason::VerifyFailed).into();
+        }
+        None => {}
+    }
+    turn.state.pods.iter_mut().for_each(|record| record.seen_ready = true);
+    let names = turn.seen.names(&run.batch.ordinals);
+    turn.note(Reason::Verified, format!("{names}: Ready at revision {}", run.to));
+    turn.enter(run, if turn.state.detached.is_empty() { Step::Soak } else { Step::Attach });
+    Next::Again
+}
+
+/// Notes pods that came anew without our hand, and remembers which were Ready.
+fn came_anew(turn: &mut Turn<'_>) {
+    let seen = turn.seen;
+    let mut gone = Vec::new();
+    for record in &mut turn.state.pods {
+        let Some(pod) = seen.pods.get(&record.ordinal) else { continue };
+        if pod.uid == record.uid {
+            record.seen_ready |= pod.ready;
+        } else {
+            gone.push(pod.name.clone());
+        }
+    }
+    for name in gone {
+        turn.warn(
+            Reason::UpgradedWithoutDrain,
+            format!("{name} was replaced by somebody else; it is verified anew"),
+        );
+    }
+}
+
+enum Fault {
+    /// It cannot become good.
+    Never(String),
+    /// It may still become good.
+    NotYet { why: String, no_room: bool },
+}
+
+fn fault(turn: &Turn<'_>, run: &Run, record: &PodRecord, pod: Option<&PodView>) -> Option<Fault> {
+    let not_yet = |why: String| Some(Fault::NotYet { why, no_room: false });
+    let Some(pod) = pod else {
+        let why = format!("{} does not exist", turn.seen.name(record.ordinal));
+        return Some(Fault::NotYet { why, no_room: true });
+    };
+    if pod.terminating {
+        return not_yet(format!("{} is being deleted", pod.name));
+    }
+    if let Some(why) = restarted(turn, record, pod) {
+        return Some(Fault::Never(why));
+    }
+    if pod.revision != run.to {
+        return not_yet(format!("{} is at revision {} instead of {}", pod.name, pod.revision, run.to));
+    }
+    if !pod.ready {
+        let trouble = pod.trouble.as_deref().map(|trouble| format!(": {trouble}")).unwrap_or_default();
+        let why = format!("{} is not Ready{trouble}", pod.name);
+        return Some(Fault::NotYet { why, no_room: pod.unschedulable });
+    }
+    match &pod.image {
+        ImageView::Right => None,
+        ImageView::Unknown => not_yet(format!("{} has not told its image yet", pod.name)),
+        ImageView::Wrong(what) => not_yet(format!("{} runs {what}", pod.name)),
+    }
+}
+
+/// Why the pod has restarted too often; none: it has not.
+pub fn restarted(turn: &Turn<'_>, record: &PodRecord, pod: &PodView) -> Option<String> {
+    let restarts = pod.restarts.saturating_sub(record.restarts);
+    let most = turn.plan.verify.max_restarts;
+    (restarts > most).then(|| {
+        let trouble = pod.trouble.as_deref().map(|trouble| format!(" ({trouble})")).unwrap_or_default();
+        format!("{} restarted {restarts} times, at most {most} allowed{trouble}", pod.name)
+    })
+}
+
+fn failed(turn: &mut Turn<'_>, run: &mut Run, why: &str, no_room: bool) -> Next {
+    let text = format!("The new version was not good in time: {why}");
+    if no_room && run.batch.kind == BatchKind::Canary {
+        return surge::no_room(turn, run, format!("The surge pods found no room: {why}"));
+    }
+    interrupts::fail(turn, run, Problem::new(Reason::VerifyFailed, text))
+}
