@@ -1,0 +1,106 @@
+//! The programs inside the images that are written in Rust, built from this workspace by cargo.
+
+use std::{io, path::PathBuf};
+
+use serde::Deserialize;
+use tokio::process::Command;
+
+use crate::{
+    error::{AtPath, LabError},
+    paths,
+    process::run_watched,
+    progress::Progress,
+};
+
+/// The one target of the project: with [`STATIC`] its programs run in an image made from nothing.
+const TARGET: &str = "x86_64-unknown-linux-gnu";
+const STATIC: &str = "-C target-feature=+crt-static";
+
+/// A binary of this workspace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Program {
+    /// Holds a pod's namespaces.
+    Pause,
+    /// Starts nginx in the images of applications that misbehave.
+    App,
+    /// The operator.
+    Operator,
+}
+
+impl Program {
+    const fn package(self) -> &'static str {
+        match self {
+            Self::Pause | Self::App => "lab",
+            Self::Operator => "lossless-upgrade",
+        }
+    }
+
+    const fn binary(self) -> &'static str {
+        match self {
+            Self::Pause => "lab-pause",
+            Self::App => "lab-app",
+            Self::Operator => "lossless-upgrade",
+        }
+    }
+}
+
+/// Where the built programs are.
+#[derive(Debug, Default)]
+pub(crate) struct Programs(Vec<(Program, PathBuf)>);
+
+impl Programs {
+    /// Builds them. Cargo knows whether there is something to do.
+    pub(crate) async fn build(programs: &[Program], progress: &Progress) -> Result<Self, LabError> {
+        let mut built = Self::default();
+        // One package at a time: together, cargo would join their features and build the dependencies once more.
+        for package in [Program::Pause.package(), Program::Operator.package()] {
+            let wanted: Vec<_> =
+                programs.iter().copied().filter(|program| program.package() == package).collect();
+            if !wanted.is_empty() {
+                built.0.extend(cargo(package, &wanted, progress).await?);
+            }
+        }
+        Ok(built)
+    }
+
+    /// Where `program` is.
+    pub(crate) fn path(&self, program: Program) -> Result<PathBuf, LabError> {
+        let found = self.0.iter().find(|(built, _)| *built == program).map(|(_, path)| path.clone());
+        found.ok_or_else(|| io::Error::other("cargo names no executable")).at(program.binary())
+    }
+}
+
+/// What cargo says of each thing it has built, as far as the lab reads it.
+#[derive(Deserialize)]
+struct Message {
+    executable: Option<PathBuf>,
+}
+
+async fn cargo(
+    package: &str,
+    programs: &[Program],
+    progress: &Progress,
+) -> Result<Vec<(Program, PathBuf)>, LabError> {
+    let step = progress.step(format!("cargo build --package {package}"));
+    let mut command = Command::new("cargo");
+    command
+        .args(["build", "--message-format=json-render-diagnostics", "--package", package])
+        .args(programs.iter().flat_map(|program| ["--bin", program.binary()]))
+        .current_dir(paths::workspace())
+        .env("CARGO_BUILD_TARGET", TARGET)
+        .env("CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS", STATIC)
+        // It would win over the line above and build everything once more.
+        .env_remove("RUSTFLAGS");
+    let messages = run_watched(&mut command, |line| step.update(line.trim())).await?;
+    step.done();
+    let executables = messages
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Message>(line).ok()?.executable)
+        .collect::<Vec<_>>();
+    let find = |program: &Program| {
+        let path =
+            executables.iter().find(|path| path.file_name().is_some_and(|name| name == program.binary()))?;
+        Some((*program, path.clone()))
+    };
+    Ok(programs.iter().filter_map(find).collect())
+}

@@ -1,0 +1,213 @@
+//! The cluster: one node with a control plane of real components, in the sandbox.
+
+mod certificates;
+mod files;
+mod node;
+mod parts;
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use k8s_openapi::api::core::v1::{Node, ServiceAccount};
+use kube::{
+    Api, Client, Config,
+    config::{KubeConfigOptions, Kubeconfig},
+};
+use tokio::time::{Instant, sleep};
+
+pub use parts::Part;
+
+use crate::{
+    error::LabError,
+    images, paths,
+    process::{Process, tail},
+    progress::Progress,
+    sandbox::Inside,
+};
+
+/// The name of the one node.
+pub const NODE: &str = "lab";
+
+/// The address of the node and of the bridge that the pods are on.
+pub const NODE_ADDRESS: &str = "10.244.0.1";
+
+/// From built binaries each of these takes 2 to 6 s on 2 idle cores.
+const START_LIMIT: Duration = Duration::from_secs(90);
+
+/// How often a condition that is waited for is looked at.
+const POLL: Duration = Duration::from_millis(50);
+
+/// A running cluster. Dropping it kills its components; its pods end with the sandbox.
+pub struct Cluster {
+    client: Client,
+    processes: Mutex<Vec<Process>>,
+}
+
+impl Cluster {
+    /// Starts the components, in parallel as far as they allow, and waits until pods can be made.
+    ///
+    /// # Errors
+    /// When a component ends or is not ready in time: with the last lines of its log.
+    pub async fn start(inside: &Inside, progress: &Progress) -> Result<Self, LabError> {
+        node::prepare().await?;
+        files::write()?;
+        let client = client(&kubeconfig()).await?;
+        let cluster = Self { client, processes: Mutex::default() };
+        cluster.spawn([Part::Etcd, Part::Containerd, Part::ApiServer])?;
+
+        let control_plane = async {
+            let step = progress.step("etcd, API server");
+            cluster
+                .wait(Part::ApiServer, "the API server is ready", || cluster.api_server_is_ready())
+                .await?;
+            cluster.spawn([Part::ControllerManager, Part::Scheduler, Part::KubeProxy])?;
+            step.done();
+            Ok::<_, LabError>(())
+        };
+        let runtime = async {
+            let step = progress.step("containerd, images");
+            cluster.wait(Part::Containerd, "containerd is ready", node::containerd_is_ready).await?;
+            // One after the other: images share layers, and containerd makes the second one wait long for a lock.
+            for image in images::needed(inside.need) {
+                node::import(image).await?;
+            }
+            step.done();
+            Ok(())
+        };
+        tokio::try_join!(control_plane, runtime)?;
+
+        let step = progress.step("node");
+        cluster.spawn([Part::Kubelet])?;
+        let account = cluster.wait(Part::ControllerManager, "the default service account is made", || {
+            cluster.has_default_account()
+        });
+        let node = cluster.wait(Part::Kubelet, "the node is Ready", || cluster.node_is_ready());
+        tokio::try_join!(account, node)?;
+        step.done();
+        Ok(cluster)
+    }
+
+    /// A client with all rights.
+    #[must_use]
+    pub fn client(&self) -> Client {
+        self.client.clone()
+    }
+
+    /// The lab's own kubeconfig, with all rights. The caller's `KUBECONFIG` is never read.
+    #[must_use]
+    pub fn kubeconfig(&self) -> PathBuf {
+        kubeconfig()
+    }
+
+    /// JSON lines, level Metadata, one for each write that the API server has answered.
+    #[must_use]
+    pub fn audit_log(&self) -> PathBuf {
+        paths::logs().join("audit.log")
+    }
+
+    /// Runs `kubectl` against this cluster and returns what it printed.
+    ///
+    /// # Errors
+    /// When it ends with another status than 0: with what it wrote to standard error.
+    pub fn kubectl(&self, args: &[&str]) -> Result<String, LabError> {
+        let command = || format!("kubectl {}", args.join(" "));
+        let output = self
+            .command("kubectl")
+            .args(args)
+            .stdin(Stdio::null())
+            .output()
+            .map_err(|source| LabError::Spawn { program: command(), source })?;
+        if output.status.success() {
+            return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+        }
+        let output_text = String::from_utf8_lossy(&output.stderr).into_owned();
+        Err(LabError::Command { command: command(), status: output.status, output: output_text })
+    }
+
+    /// A program that finds this cluster and no other, and the lab's programs on its `PATH`.
+    #[must_use]
+    pub fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command
+            .env("PATH", paths::search_path())
+            .env("KUBECONFIG", self.kubeconfig())
+            // kubectl would leave what it learns of this cluster in the home folder.
+            .env("KUBECACHEDIR", Path::new(paths::RUN).join("kubectl"))
+            .env("CONTAINERD_ADDRESS", node::CONTAINERD_SOCKET)
+            .env("CONTAINERD_NAMESPACE", node::CONTAINERD_NAMESPACE);
+        command
+    }
+
+    /// Stops the components by the ids recorded at their start, the last started first.
+    pub async fn stop(self) {
+        let processes = self.processes.into_inner().unwrap_or_else(PoisonError::into_inner);
+        for process in processes.into_iter().rev() {
+            process.stop().await;
+        }
+    }
+
+    fn spawn<const N: usize>(&self, parts: [Part; N]) -> Result<(), LabError> {
+        for part in parts {
+            let process = Process::spawn(part.program(), &mut part.command())?;
+            self.processes.lock().unwrap_or_else(PoisonError::into_inner).push(process);
+        }
+        Ok(())
+    }
+
+    /// Waits until `condition` holds, and fails at once when a component has ended.
+    async fn wait(&self, part: Part, what: &str, condition: impl AsyncFn() -> bool) -> Result<(), LabError> {
+        let start = Instant::now();
+        while !condition().await {
+            self.processes
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .iter_mut()
+                .try_for_each(Process::check)?;
+            if start.elapsed() > START_LIMIT {
+                let log = paths::logs().join(format!("{}.log", part.program()));
+                return Err(LabError::TooLate {
+                    what: what.to_owned(),
+                    limit: START_LIMIT,
+                    tail: tail(&log),
+                    log,
+                });
+            }
+            sleep(POLL).await;
+        }
+        Ok(())
+    }
+
+    async fn api_server_is_ready(&self) -> bool {
+        let Ok(request) = http_get("/readyz") else { return false };
+        self.client.request_text(request).await.is_ok()
+    }
+
+    /// Without it the API server refuses pods.
+    async fn has_default_account(&self) -> bool {
+        Api::<ServiceAccount>::namespaced(self.client(), "default").get("default").await.is_ok()
+    }
+
+    async fn node_is_ready(&self) -> bool {
+        let Ok(node) = Api::<Node>::all(self.client()).get(NODE).await else { return false };
+        let conditions = node.status.and_then(|status| status.conditions).unwrap_or_default();
+        conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+    }
+}
+
+fn http_get(path: &str) -> Result<http::Request<Vec<u8>>, http::Error> {
+    http::Request::get(path).body(Vec::new())
+}
+
+fn kubeconfig() -> PathBuf {
+    Path::new(paths::RUN).join("admin.kubeconfig")
+}
+
+async fn client(kubeconfig: &Path) -> Result<Client, LabError> {
+    let kubeconfig = Kubeconfig::read_from(kubeconfig)?;
+    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
+    Ok(Client::try_from(config)?)
+}

@@ -1,0 +1,65 @@
+//! The lab on the command line.
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+use lab::{
+    cluster::Cluster,
+    progress::Progress,
+    sandbox::{Need, enter},
+};
+
+/// A real Kubernetes in a sandbox on this machine. Nothing is left of it when it ends.
+#[derive(Parser)]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Builds and caches everything, and ends
+    Build,
+    /// Starts the cluster and runs a shell, or the given command, in it
+    Shell {
+        /// Make the operator's image available too
+        #[arg(long)]
+        operator: bool,
+        /// The command and its arguments
+        #[arg(last = true)]
+        command: Vec<String>,
+    },
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse().task) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("lab: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(task: Task) -> anyhow::Result<ExitCode> {
+    match task {
+        Task::Build => {
+            enter(Need::Operator)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Task::Shell { operator, command } => {
+            let inside = enter(if operator { Need::Operator } else { Need::Cluster })?;
+            let runtime = tokio::runtime::Runtime::new()?;
+            let cluster = runtime.block_on(Cluster::start(&inside, &Progress::new()))?;
+            let (program, args) =
+                command.split_first().map_or(("bash", &[][..]), |(first, rest)| (first, rest));
+            let status = cluster.command(program).args(args).status().with_context(|| program.to_owned())?;
+            runtime.block_on(cluster.stop());
+            Ok(status
+                .code()
+                .and_then(|code| u8::try_from(code).ok())
+                .map_or(ExitCode::FAILURE, ExitCode::from))
+        }
+    }
+}
