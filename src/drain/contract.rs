@@ -22,7 +22,7 @@ pub(super) enum World {
     CutOff,
     /// Answers that something is wrong.
     Refuses,
-    /// Says the same as before, whenever it is asked.
+    /// Gives no new answer.
     Silent,
 }
 
@@ -33,9 +33,11 @@ pub(super) async fn holds(name: &str, reader: impl AsyncFn(World) -> Box<dyn Rea
         for turn in ["first", "second"] {
             match reader.read().await {
                 Reading::Count { connections, .. } => {
-                    assert_eq!(connections, count, "{name}, {turn} reading")
+                    assert_eq!(connections, count, "{name}, {turn} reading");
                 }
-                Reading::Unknown { why } => panic!("{name} has {count}, {turn} reading is unknown: {why}"),
+                Reading::Unknown { why } => {
+                    panic!("{name} has {count}, {turn} reading is unknown: {why}");
+                }
             }
         }
     }
@@ -69,6 +71,7 @@ pub(super) fn api(
 }
 
 /// An answer of the API server.
+#[expect(clippy::unnecessary_wraps, reason = "stands beside the None of a server that does not answer")]
 pub(super) fn answer(status: u16, body: impl Into<Vec<u8>>) -> Option<Response<Body>> {
     Some(Response::builder().status(status).body(Body::from(body.into())).unwrap())
 }

@@ -169,7 +169,10 @@ impl Reader for HttpReader {
             Ok(Ok(body)) => body,
             Ok(Err(why)) => return Reading::unknown(why),
             Err(_) => {
-                return Reading::unknown(format!("no whole answer within {} s", probe.patience.as_secs_f32()));
+                return Reading::unknown(format!(
+                    "no whole answer within {} s",
+                    probe.patience.as_secs_f32()
+                ));
             }
         };
         match probe.format.parse(&body, (probe.now)()) {

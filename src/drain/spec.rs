@@ -47,6 +47,7 @@ pub struct SocketSpec {
 #[x_kube(
     validation = Rule::new("(self.format == 'Json') == has(self.json)").message("format Json needs `json: {pointer}`, and only it has one"),
     validation = Rule::new("(self.format == 'Prometheus') == has(self.prometheus)").message("format Prometheus needs `prometheus: {metric}`, and only it has one"),
+    validation = Rule::new("!self.path.contains('..')").message("path must not contain `..`"),
 )]
 pub struct HttpSpec {
     /// Port of the pod to ask.
@@ -169,6 +170,7 @@ mod tests {
         assert!(refused(&serde_json::json!({"http": http("Json")})));
         assert!(refused(&serde_json::json!({"http": http("Prometheus")})));
         assert!(refused(&with(http("Number"), "json", json)));
+        assert!(refused(&with(http("Number"), "path", serde_json::json!("/../x"))));
         assert!(refused(&with(http("Json"), "prometheus", metric)));
     }
 

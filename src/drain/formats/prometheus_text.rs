@@ -21,7 +21,9 @@ pub(super) fn parse(text: &str, wanted: &PrometheusTextSpec, now: Timestamp) -> 
     for line in text.lines() {
         let Some(rest) = of_metric(line.trim_start(), &wanted.metric) else { continue };
         let (labels, rest) = labels(rest).ok_or(Why::NotThis("the Prometheus text format"))?;
-        if wanted.labels.iter().all(|(name, value)| labels.get(name) == Some(value)) {
+        // To Prometheus, a label that is left out and an empty one are the same.
+        let has = |name| labels.get(name).map_or("", String::as_str);
+        if wanted.labels.iter().all(|(name, value)| has(name) == value) {
             sum = Some(sum.unwrap_or(0) + sample(rest, now)?);
         }
     }
@@ -111,6 +113,7 @@ plain 7
         assert_eq!(parsed(BODY, "conns", &[("listener", "b")]), Ok(5));
         assert_eq!(parsed(BODY, "conns", &[("path", "C:\\x\"y")]), Ok(3));
         assert_eq!(parsed(BODY, "plain", &[]), Ok(7));
+        assert_eq!(parsed(BODY, "conns", &[("path", "")]), Ok(5 + 1));
     }
 
     #[test]

@@ -52,8 +52,11 @@ fn why(reading: Reading) -> String {
     }
 }
 
-/// The four formats with a body for a count.
-fn formats() -> [(serde_json::Value, fn(u64) -> String); 4] {
+/// Settings of a probe, and the body that says a count to it.
+type Sample = (serde_json::Value, fn(u64) -> String);
+
+/// One of each format.
+fn formats() -> [Sample; 4] {
     [
         (json!({"format": "Number"}), |count| format!("{count}\n")),
         (json!({"format": "Json", "json": {"pointer": "/n"}}), |count| format!("{{\"n\":{count}}}")),

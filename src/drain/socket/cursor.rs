@@ -52,12 +52,11 @@ impl Cursor {
             return News::Broken(format!("the drain counter's log went back from report {last} to {newest}"));
         }
         let mut news = News::None;
-        let mut expected = last + 1;
-        for line in lines.into_iter().filter(|line| line.seq > last) {
+        let new = lines.into_iter().filter(|line| line.seq > last);
+        for (line, expected) in new.zip(last + 1..) {
             if line.seq != expected {
                 return News::Broken(format!("report {expected} is missing in the drain counter's log"));
             }
-            expected += 1;
             news = match news.and(line.report) {
                 Ok(news) => news,
                 Err(broken) => return broken,
