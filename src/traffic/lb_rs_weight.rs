@@ -69,7 +69,7 @@ pub(super) fn held(live: Option<&str>, before: Option<&str>, ours: Ours<'_>) -> 
     let mut found: Option<(OrdinalSet, &Port)> = None;
     for port in &all {
         let (is, was) = (live.entry(port), before.entry(port));
-        let candidates = [OrdinalSet::new(), is.map(Entry::last_zeros).unwrap_or_default()];
+        let candidates = [OrdinalSet::new(), is.map(Entry::last).unwrap_or_default()];
         let holds = |detached: &&OrdinalSet| match (is, Entry::detaching(was, ours.set, detached)) {
             (None, None) => true,
             (Some(is), Some(expected)) => same(is.raw.get(), &expected),
@@ -266,10 +266,9 @@ impl<'a> Entry<'a> {
         Ok(Self { raw, members, classes })
     }
 
-    /// The ordinals of the last element when its weight is 0: ours, if any is.
-    fn last_zeros(&self) -> OrdinalSet {
-        let last = self.classes.last().filter(|class| class.weight == 0);
-        last.map(|class| class.indexes.iter().copied().collect()).unwrap_or_default()
+    /// The ordinals of the last element: the detached ones, if any are and nobody changed it.
+    fn last(&self) -> OrdinalSet {
+        self.classes.last().map(|class| class.indexes.iter().copied().collect()).unwrap_or_default()
     }
 
     /// The one rule: the entry from before the run with these ordinals at weight 0.

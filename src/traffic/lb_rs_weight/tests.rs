@@ -85,6 +85,12 @@ fn what_others_write_in_mid_run_stays_when_we_leave() {
     assert_eq!(left.as_deref(), Some(r#"{"defaultWeight":30,"new":[1.0],"groups":[]}"#));
     let none = write(Some(&theirs), None, &[]);
     assert_eq!(none, left);
+    let noted = ours.replace(r#"{"key""#, r#"{"note":"theirs","key""#);
+    let left = write(Some(&noted), None, &[]).unwrap();
+    assert!(
+        left.contains(r#"{"note":"theirs","key":{"proto":"TCP","port":80},"statefulSets":[]}"#),
+        "{left}"
+    );
 }
 
 #[test]
