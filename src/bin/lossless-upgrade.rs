@@ -1,0 +1,126 @@
+//! The operator's program: `run`, and its helper `drain-counter`.
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, bail};
+use clap::{Parser, Subcommand};
+use tokio_util::sync::CancellationToken;
+
+use lossless_upgrade::drain::counter::{self, CounterArgs};
+use lossless_upgrade::runtime::clock::Clock;
+use lossless_upgrade::runtime::config::RunArgs;
+use lossless_upgrade::runtime::metrics::Metrics;
+use lossless_upgrade::runtime::ready::{Gate, ReadyGate};
+use lossless_upgrade::runtime::{client, health, leader, shutdown, telemetry};
+
+/// Carries a new version to a StatefulSet without losing one request.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the operator, in a pod or with a kubeconfig
+    Run(Box<RunArgs>),
+    /// Count the connections of the pod it runs in; the operator starts it as an ephemeral container
+    DrainCounter(CounterArgs),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Run(args) => run(*args),
+        Command::DrainCounter(args) => drain_counter(args),
+    };
+    outcome.unwrap_or_else(|error| {
+        // Not by println: a closed pipe must not become a panic.
+        let _ = writeln!(std::io::stderr(), "lossless-upgrade: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+/// One thread: a hundred of these may run beside the pods of one node.
+fn drain_counter(args: CounterArgs) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    Ok(runtime.block_on(counter::main(args)))
+}
+
+fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
+    telemetry::init(args.telemetry.log_format, args.telemetry.log_filter.clone().into())?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let outcome = runtime.block_on(async {
+        let stop = shutdown::on_signal().context("signals cannot be handled")?;
+        shutdown::within_limit(&stop, operate(args, &stop)).await?
+    });
+    // What still blocks a thread must not keep the process alive.
+    runtime.shutdown_background();
+    outcome.map(|()| ExitCode::SUCCESS)
+}
+
+async fn operate(args: RunArgs, stop: &CancellationToken) -> anyhow::Result<()> {
+    let metrics = Metrics::new()?;
+    let ready = ReadyGate::default();
+    let listener = health::bind(args.telemetry.metrics_address).await?;
+    tokio::select! {
+        served = health::serve(listener, ready.clone(), metrics.clone()) => {
+            served.context("/healthz, /readyz and /metrics are not served any more")
+        }
+        outcome = act(args, stop, metrics, ready.clone()) => outcome,
+        () = say_goodbye(stop, &ready) => Ok(()),
+    }
+}
+
+async fn say_goodbye(stop: &CancellationToken, ready: &ReadyGate) {
+    stop.cancelled().await;
+    ready.close(Gate::Shutdown, "the process was asked to stop");
+    std::future::pending::<()>().await;
+}
+
+async fn act(
+    args: RunArgs,
+    stop: &CancellationToken,
+    metrics: Metrics,
+    ready: ReadyGate,
+) -> anyhow::Result<()> {
+    let clock = Clock::system();
+    let client = client::connect().await?;
+    let lease = args.election.lease(client.default_namespace())?;
+    // No controller yet: it holds the Lease and is ready.
+    let work = async |end: CancellationToken| {
+        end.cancelled().await;
+        anyhow::Ok(())
+    };
+    let changed = |leading| {
+        metrics.leading(leading);
+        if !leading {
+            metrics.stop_observing();
+            // A standby has no caches to wait for.
+            ready.open(Gate::Caches);
+        }
+    };
+    if let Some(lease) = lease {
+        leader::while_leading(client.clone(), &lease, clock, stop, changed, work).await?;
+    } else {
+        changed(true);
+        work(stop.clone()).await?;
+    }
+    if !stop.is_cancelled() {
+        bail!("the controller ended without being asked to");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+}
