@@ -1,0 +1,58 @@
+# One build configuration everywhere: static binaries for this machine, so that the program that is
+# tested is the program that runs in an image made from nothing.
+HOST := $(shell rustc -vV | sed -n 's/^host: //p')
+HOST_UPPER := $(shell echo '$(HOST)' | tr 'a-z-' 'A-Z_')
+export CARGO_BUILD_TARGET := $(HOST)
+export CARGO_TARGET_$(HOST_UPPER)_RUSTFLAGS := -C target-feature=+crt-static
+BIN := target/$(HOST)/debug
+RELEASE := target/release-binary
+
+ENGINE ?= $(firstword $(foreach engine,docker podman buildah,$(if $(shell command -v $(engine)),$(engine))))
+IMAGE ?= lossless-upgrade:dev
+
+# The tests under tests/ that need no cluster.
+STORIES := $(patsubst tests/%.rs,--test %,$(filter-out tests/cluster.rs,$(wildcard tests/*.rs)))
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test unit cluster check lint gen lab image release
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: build ## Upgrade a real nginx three ways under load, and count what each way loses (root, Linux)
+	$(BIN)/lab demo
+
+test: unit cluster ## Run everything: unit tests, stories, then the real cluster (root, Linux; else SKIPPED)
+
+unit: ## Run the tests that need no cluster
+	cargo test --workspace --lib --bins $(STORIES)
+
+cluster: build ## Run the tests on a real cluster (root, Linux; else SKIPPED)
+	cargo test --test cluster
+
+check: lint unit ## Format, lints, unit tests, stories: about a minute once built
+
+lint: ## Format and lints
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+
+gen: ## Write the CRD from the Rust types into crds/
+	cargo build --workspace --bins
+	$(BIN)/lossless-upgrade crd > crds/losslessupgrades.yaml.new
+	mv crds/losslessupgrades.yaml.new crds/losslessupgrades.yaml
+
+lab: build ## Open a shell on the lab's cluster (root, Linux)
+	$(BIN)/lab shell
+
+image: ## Build the operator's image with docker, podman or buildah
+	$(if $(ENGINE),,$(error no docker, podman or buildah found))
+	$(ENGINE) build -t $(IMAGE) .
+
+# Not in the list: what the others are made of.
+.PHONY: build
+build:
+	cargo build --workspace --bins
+
+release:
+	cargo build --release --locked --bin lossless-upgrade
+	mkdir -p $(RELEASE) && cp target/$(HOST)/release/lossless-upgrade $(RELEASE)/
