@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 /// [`WriteRecord`](super::WriteRecord) of it.
 ///
 /// # Errors
-/// Those of the API server. 409: the object changed or is another one, look again.
-/// 404: the Service is gone. No answer: the write may have been made, look again.
+/// Those of the API server. 409: the object changed; 422: it is another object of that name; for
+/// both look again. 404: the Service is gone. No answer: the write may have been made, look again.
 pub async fn write(
     client: Client,
     namespace: &str,

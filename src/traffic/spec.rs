@@ -30,7 +30,7 @@ pub struct TkeServiceSpec {
     /// Only for a controller that does not stamp its synchronisations on the Service (`sync-begin-time` and
     /// `sync-end-time`): a change counts as in force this long after it was written. Without stamps and without this
     /// value nothing confirms a change, and the run waits.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "span")]
     pub confirm_after: Option<Span>,
 }
@@ -42,4 +42,30 @@ pub struct NoneSpec {}
 /// A length of time as the API server checks it; the empty text fits the pattern and is no length.
 fn span(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "string", "pattern": PATTERN, "minLength": 1, "maxLength": 30})
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn nothing_has_to_be_written_that_has_a_meaning_when_left_out() {
+        for text in [json!({"tkeService": {}}), json!({"none": {}})] {
+            let spec: LeverSpec = serde_json::from_value(text.clone()).unwrap();
+            assert_eq!(serde_json::to_value(spec).unwrap(), text);
+        }
+        let schema = serde_json::to_string(&schemars::schema_for!(LeverSpec)).unwrap();
+        assert!(!schema.contains("\"required\""), "{schema}");
+    }
+
+    #[test]
+    fn a_full_lever_reads_as_in_the_guide() {
+        let text = json!({"tkeService": {"services": ["nginx"], "confirmAfter": "30s"}});
+        let spec: LeverSpec = serde_json::from_value(text).unwrap();
+        let expected =
+            TkeServiceSpec { services: vec!["nginx".into()], confirm_after: Some(Span::seconds(30)) };
+        assert_eq!(spec, LeverSpec { tke_service: Some(expected), none: None });
+    }
 }

@@ -8,7 +8,9 @@
 //!   way when we wrote and ended in the second in which ours began. Only memory tells.
 //!
 //! The time of the write is the API server's own record in `metadata.managedFields`, so that it
-//! survives us. An annotation that was taken away has no such record; then our clock stands in.
+//! survives us. Seen on Kubernetes 1.34.4: it moves with each write that changes the value and with
+//! no other, is gone when someone else changes the value, and comes back when we write ours again.
+//! An annotation that was taken away has no such record; then our clock stands in.
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Service;
