@@ -1,3 +1,4 @@
+use proptest::{collection, prelude::*};
 use serde_json::json;
 
 use super::*;
@@ -141,5 +142,51 @@ fn confirmed_since_is_never_before_the_real_end() {
     for (now, since) in [("12.3", "12.3"), ("13", "13"), ("20", "13")] {
         let confirmation = confirm(&live, KEY, &WriteRecord::unknown(ME), None, at(now));
         assert_eq!(confirmation, Confirmation::Confirmed { at: at(since) }, "{now}");
+    }
+}
+
+/// Milliseconds of a minute as a time.
+fn ms(at: u32) -> Timestamp {
+    self::at("00").checked_add(SignedDuration::from_millis(at.into())).unwrap()
+}
+
+/// The Service at an instant, as a controller leaves it that synchronises from `.0` to `.1`.
+fn seen_at(now: u32, syncs: &[(u32, u32)], wrote: u32) -> Service {
+    let text = |at: Option<u32>| at.map(|at| format!("{:02}", at / 1000)).unwrap_or_default();
+    let begin = syncs.iter().map(|sync| sync.0).rfind(|begin| *begin <= now);
+    let end = syncs.iter().map(|sync| sync.1).rfind(|end| *end <= now);
+    service(&text(begin), &text(end), &format!("{:02}", wrote / 1000))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+    /// Whatever the timing: confirmed means that a synchronisation which began after the write is
+    /// over, at the instant named and with memory or without.
+    #[test]
+    fn no_timing_confirms_too_soon(
+        pace in collection::vec((1..1500_u32, 0..2500_u32), 1..10),
+        wrote in 0..6000_u32,
+        answered in 0..300_u32,
+        mut looks in collection::vec(0..12_000_u32, 1..12),
+    ) {
+        let mut free = 0;
+        let syncs: Vec<_> = pace.iter().map(|(gap, length)| {
+            let begin = free + gap;
+            free = begin + length;
+            (begin, free)
+        }).collect();
+        let answer = seen_at(wrote, &syncs, wrote);
+        let mut remembered = WriteRecord::of_answer(ME, KEY, &answer, ms(wrote + answered));
+        looks.sort_unstable();
+        for look in looks.into_iter().map(|look| wrote + look) {
+            let live = seen_at(look, &syncs, wrote);
+            remembered.saw(&live);
+            for record in [&remembered, &WriteRecord::unknown(ME)] {
+                if let Confirmation::Confirmed { at } = confirm(&live, KEY, record, None, ms(look)) {
+                    let is_true = syncs.iter().any(|(begin, end)| *begin > wrote && ms(*end) <= at);
+                    prop_assert!(is_true, "wrote {wrote}, looked {look}, syncs {syncs:?}");
+                }
+            }
+        }
     }
 }
