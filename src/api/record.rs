@@ -1,0 +1,273 @@
+//! Status to state and back. Nothing of the state is lost on the way: a new process goes on from it.
+
+use super::status::{LosslessUpgradeStatus, PastStatus, PodStatus, RejectedStatus, RunStatus, SavedStatus};
+use crate::workflow::reasons::{Problem, Reason};
+use crate::workflow::state::{Batch, Past, Phase, PodRecord, Rejected, Rest, Run, Saved, State};
+
+/// The state that a status records.
+#[must_use]
+pub fn state(status: &LosslessUpgradeStatus) -> State {
+    State {
+        rest: rest(status),
+        run: status.run.clone().map(run),
+        detached: status.detached.clone(),
+        pods: status.pods.iter().map(pod).collect(),
+        saved: status.saved.clone().map(|SavedStatus { replicas, levers, template }| Saved {
+            replicas,
+            levers,
+            template,
+        }),
+        rejected: status
+            .rejected
+            .clone()
+            .map(|RejectedStatus { revision, images }| Rejected { revision, images }),
+        handled: status.handled.clone(),
+        history: status.history.iter().cloned().map(past).collect(),
+    }
+}
+
+/// Writes the state into a status, beside what is there for readers only.
+pub fn record(state: State, status: &mut LosslessUpgradeStatus) {
+    status.phase = state.phase();
+    let State { rest, run, detached, pods, saved, rejected, handled, history } = state;
+    let before = std::mem::take(&mut status.pods);
+    status.pods = pods.into_iter().map(|record| pod_status(record, &before)).collect();
+    status.problem = match rest {
+        Rest::Idle | Rest::Succeeded => None,
+        Rest::Blocked(problem) | Rest::RolledBack(problem) | Rest::Aborted(problem) => Some(problem.into()),
+    };
+    status.run = run.map(run_status);
+    status.detached = detached;
+    status.saved =
+        saved.map(|Saved { replicas, levers, template }| SavedStatus { replicas, levers, template });
+    status.rejected = rejected.map(|Rejected { revision, images }| RejectedStatus { revision, images });
+    status.handled = handled;
+    status.history = history.into_iter().map(past_status).collect();
+}
+
+fn rest(status: &LosslessUpgradeStatus) -> Rest {
+    let problem = || {
+        let unknown = || Problem::new(Reason::InvalidObject, status.message.clone());
+        status.problem.clone().map_or_else(unknown, Problem::from)
+    };
+    match status.phase {
+        Phase::Blocked => Rest::Blocked(problem()),
+        Phase::Succeeded => Rest::Succeeded,
+        Phase::RolledBack => Rest::RolledBack(problem()),
+        Phase::Aborted => Rest::Aborted(problem()),
+        Phase::Idle
+        | Phase::Preflight
+        | Phase::Surge
+        | Phase::Detach
+        | Phase::Drain
+        | Phase::Replace
+        | Phase::Verify
+        | Phase::Attach
+        | Phase::Soak
+        | Phase::Reclaim
+        | Phase::RollingBack
+        | Phase::Aborting => Rest::Idle,
+    }
+}
+
+fn run(status: RunStatus) -> Run {
+    let RunStatus {
+        id,
+        from,
+        to,
+        set_uid,
+        started_at,
+        goal,
+        step,
+        entered,
+        deadline: _,
+        batch,
+        batch_kind,
+        surge,
+        updated,
+        reasserted,
+        halted,
+        cause,
+        failed,
+        draining_since,
+        forced,
+        turned_back,
+        paused,
+        leaving_since,
+    } = status;
+    Run {
+        id,
+        from,
+        to,
+        set_uid,
+        started_at,
+        goal,
+        step,
+        entered,
+        batch: Batch { kind: batch_kind, ordinals: batch },
+        surge,
+        updated,
+        reasserted,
+        halted: halted.map(Problem::from),
+        cause: cause.map(Problem::from),
+        failed,
+        draining_since,
+        forced,
+        turned_back,
+        paused,
+        leaving_since,
+    }
+}
+
+fn run_status(run: Run) -> RunStatus {
+    let Run {
+        id,
+        from,
+        to,
+        set_uid,
+        started_at,
+        goal,
+        step,
+        entered,
+        batch,
+        surge,
+        updated,
+        reasserted,
+        halted,
+        cause,
+        failed,
+        draining_since,
+        forced,
+        turned_back,
+        paused,
+        leaving_since,
+    } = run;
+    RunStatus {
+        id,
+        from,
+        to,
+        set_uid,
+        started_at,
+        goal,
+        step,
+        entered,
+        deadline: None,
+        batch: batch.ordinals,
+        batch_kind: batch.kind,
+        surge,
+        updated,
+        reasserted,
+        halted: halted.map(Into::into),
+        cause: cause.map(Into::into),
+        failed,
+        draining_since,
+        forced,
+        turned_back,
+        paused,
+        leaving_since,
+    }
+}
+
+fn pod(status: &PodStatus) -> PodRecord {
+    let PodStatus { ordinal, uid, state, restarts, seen_ready, connections: _ } = status.clone();
+    PodRecord { ordinal, uid, state, restarts, seen_ready }
+}
+
+fn pod_status(record: PodRecord, before: &[PodStatus]) -> PodStatus {
+    let PodRecord { ordinal, uid, state, restarts, seen_ready } = record;
+    let connections = before.iter().find(|pod| pod.uid == uid).and_then(|pod| pod.connections);
+    PodStatus { ordinal, uid, state, restarts, seen_ready, connections }
+}
+
+fn past(status: PastStatus) -> Past {
+    let PastStatus { from, to, started_at, finished_at, outcome, pods, reason } = status;
+    Past { from, to, started_at, finished_at, outcome, pods, reason }
+}
+
+fn past_status(past: Past) -> PastStatus {
+    let Past { from, to, started_at, finished_at, outcome, pods, reason } = past;
+    PastStatus { from, to, started_at, finished_at, outcome, pods, reason }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::workflow::ordinals::OrdinalSet;
+    use crate::workflow::state::{Actions, BatchKind, Goal, Outcome, PodState, SavedLever, Step};
+
+    fn full() -> State {
+        let at = |second: i64| Timestamp::from_second(1_700_000_000 + second).unwrap();
+        let problem = |reason: Reason| Some(Problem::new(reason, "why"));
+        State {
+            rest: Rest::Idle,
+            run: Some(Run {
+                id: "r1".into(),
+                from: "web-1".into(),
+                to: "web-2".into(),
+                set_uid: "u".into(),
+                started_at: at(1),
+                goal: Goal::RollBack,
+                step: Step::Drain,
+                entered: at(2),
+                batch: Batch { kind: BatchKind::Serving, ordinals: [1, 2].into_iter().collect() },
+                surge: 2,
+                updated: [0].into_iter().collect(),
+                reasserted: 1,
+                halted: problem(Reason::LeverContested),
+                cause: problem(Reason::SoakFailed),
+                failed: Some("web-2".into()),
+                draining_since: Some(at(3)),
+                forced: true,
+                turned_back: true,
+                paused: true,
+                leaving_since: Some(at(4)),
+            }),
+            detached: OrdinalSet::from_iter([1, 2]),
+            pods: vec![PodRecord {
+                ordinal: 1,
+                uid: "p1".into(),
+                state: PodState::Deletable,
+                restarts: 3,
+                seen_ready: true,
+            }],
+            saved: Some(Saved {
+                replicas: 4,
+                levers: vec![SavedLever { lever: "tkeService".into(), name: "web".into(), before: None }],
+                template: Some("{}".into()),
+            }),
+            rejected: Some(Rejected { revision: "web-0".into(), images: [("a".into(), "b".into())].into() }),
+            handled: Actions { abort: Some("1".into()), rollback: None, retry: Some("2".into()) },
+            history: vec![Past {
+                from: "web-0".into(),
+                to: "web-1".into(),
+                started_at: at(0),
+                finished_at: at(1),
+                outcome: Outcome::Succeeded,
+                pods: 4,
+                reason: None,
+            }],
+        }
+    }
+
+    #[test]
+    fn a_state_comes_back_whole_from_the_status_as_the_api_server_keeps_it() {
+        for rest in [
+            Rest::Idle,
+            Rest::Succeeded,
+            Rest::Blocked(Problem::new(Reason::NotOnDelete, "x")),
+            Rest::RolledBack(Problem::new(Reason::SoakFailed, "y")),
+            Rest::Aborted(Problem::new(Reason::Aborted, "z")),
+        ] {
+            let between = State { rest, run: None, ..full() };
+            for before in [full(), between] {
+                let mut status = LosslessUpgradeStatus::default();
+                record(before.clone(), &mut status);
+                let kept = serde_json::to_string(&status).unwrap();
+                let status: LosslessUpgradeStatus = serde_json::from_str(&kept).unwrap();
+                assert_eq!(state(&status), before);
+            }
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! Each rule that the API server checks, without a cluster. The same cases run on a real one in
+//! the cluster tests.
+
+use serde_json::{Value, json};
+
+use super::*;
+
+fn object(change: impl FnOnce(&mut Value)) -> Result<LosslessUpgrade, serde_json::Error> {
+    let mut spec = json!({
+        "targetRef": {"name": "nginx"},
+        "traffic": {"levers": [{"tkeService": {"services": ["nginx"]}}]},
+    });
+    change(&mut spec);
+    serde_json::from_value(json!({
+        "apiVersion": "lossless-upgrade.io/v1alpha1",
+        "kind": "LosslessUpgrade",
+        "metadata": {"name": "nginx", "namespace": "shop"},
+        "spec": spec,
+    }))
+}
+
+/// What the rules say to a spec, or the parser where the schema would already refuse it.
+fn verdict(change: impl FnOnce(&mut Value)) -> Result<(), String> {
+    let object = object(change).map_err(|error| error.to_string())?;
+    object.validate_cel().map_err(|errors| errors.to_string())
+}
+
+#[test]
+fn the_smallest_object_and_a_full_one_are_accepted() {
+    assert_eq!(verdict(|_| {}), Ok(()));
+    assert_eq!(
+        verdict(|spec| {
+            spec["images"] = json!({"nginx": "nginx:1.25.4"});
+            spec["surge"] = json!({"replicas": "25%", "volumes": "Keep"});
+            spec["batches"] = json!({"size": "10%", "order": "Descending"});
+            spec["drain"] = json!({"minimum": "5s", "timeout": "1h30m", "onTimeout": "Proceed"});
+        }),
+        Ok(())
+    );
+}
+
+#[test]
+fn an_item_without_a_lever_or_with_two_is_refused() {
+    for levers in [json!([{}]), json!([{"tkeService": {}, "none": {}}])] {
+        let refused = verdict(|spec| spec["traffic"]["levers"] = levers).unwrap_err();
+        assert!(refused.contains("exactly one lever"), "{refused}");
+    }
+    let refused =
+        verdict(|spec| spec["traffic"]["levers"] = json!([{"tkeService": {}}, {"none": {}}])).unwrap_err();
+    assert!(refused.contains("stands alone"), "{refused}");
+}
+
+#[test]
+fn amounts_out_of_range_are_refused() {
+    for size in [json!(0), json!("0%"), json!("101%"), json!(-1), json!("x"), json!("1.5")] {
+        let refused = verdict(|spec| spec["batches"] = json!({"size": size})).unwrap_err();
+        assert!(refused.contains("spec.batches.size"), "{size}: {refused}");
+    }
+    for replicas in [json!("101%"), json!(-1), json!("many")] {
+        let refused = verdict(|spec| spec["surge"] = json!({"replicas": replicas})).unwrap_err();
+        assert!(refused.contains("spec.surge.replicas"), "{replicas}: {refused}");
+    }
+    assert_eq!(verdict(|spec| spec["surge"] = json!({"replicas": 0})), Ok(()));
+}
+
+#[test]
+fn times_that_contradict_each_other_are_refused() {
+    let refused = verdict(|spec| spec["drain"] = json!({"minimum": "2m", "timeout": "1m"})).unwrap_err();
+    assert!(refused.contains("spec.drain.minimum"), "{refused}");
+    let refused = verdict(|spec| spec["drain"] = json!({"stableFor": "2m", "timeout": "1m"})).unwrap_err();
+    assert!(refused.contains("spec.drain.stableFor"), "{refused}");
+    let refused = verdict(|spec| spec["drain"] = json!({"interval": "0s"})).unwrap_err();
+    assert!(refused.contains("spec.drain.interval"), "{refused}");
+}
+
+#[test]
+fn negative_and_unknown_lengths_of_time_do_not_parse() {
+    for text in ["-3m", "1d", "", "soon"] {
+        assert!(verdict(|spec| spec["traffic"]["settle"] = json!(text)).is_err(), "{text}");
+    }
+}
+
+#[test]
+fn the_target_is_a_stateful_set_and_cannot_be_changed() {
+    let refused = verdict(|spec| spec["targetRef"]["kind"] = json!("Deployment")).unwrap_err();
+    assert!(refused.contains("must be StatefulSet"), "{refused}");
+    let old = object(|_| {}).unwrap();
+    let new = object(|spec| spec["targetRef"]["name"] = json!("other")).unwrap();
+    let refused = new.validate_cel_update(&old).unwrap_err().to_string();
+    assert!(refused.contains("cannot be changed"), "{refused}");
+    assert!(old.validate_cel_update(&old).is_ok());
+}
+
+#[test]
+fn every_field_has_a_description_and_every_list_text_and_map_of_the_spec_a_bound() {
+    use kube::CustomResourceExt;
+    let crd = serde_json::to_value(LosslessUpgrade::crd()).unwrap();
+    let schema = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"];
+    let mut faults = Vec::new();
+    look("spec", &schema["spec"], true, &mut faults);
+    look("status", &schema["status"], false, &mut faults);
+    assert_eq!(faults, Vec::<String>::new());
+}
+
+fn look(path: &str, schema: &Value, bounded: bool, faults: &mut Vec<String>) {
+    if schema["description"].as_str().is_none_or(str::is_empty) {
+        faults.push(format!("{path}: no description"));
+    }
+    let kind = schema["type"].as_str().unwrap_or_default();
+    if bounded && kind == "array" && schema["maxItems"].is_null() {
+        faults.push(format!("{path}: no maxItems"));
+    }
+    if bounded && kind == "string" && schema["maxLength"].is_null() && schema["enum"].is_null() {
+        faults.push(format!("{path}: no maxLength"));
+    }
+    if bounded && schema["additionalProperties"].is_object() && schema["maxProperties"].is_null() {
+        faults.push(format!("{path}: no maxProperties"));
+    }
+    for (name, member) in schema["properties"].as_object().into_iter().flatten() {
+        look(&format!("{path}.{name}"), member, bounded, faults);
+    }
+    for (name, member) in schema["items"]["properties"].as_object().into_iter().flatten() {
+        look(&format!("{path}[].{name}"), member, bounded, faults);
+    }
+}
