@@ -3,7 +3,7 @@
 use std::{
     fmt::Write as _,
     fs, io,
-    os::unix::fs::{MetadataExt, PermissionsExt},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
@@ -104,8 +104,6 @@ struct Recipe {
 enum Source {
     /// A file of this machine.
     File(PathBuf),
-    /// A program of this workspace; the image gets it without what only a debugger reads.
-    Program(PathBuf),
     Text(String),
 }
 
@@ -135,7 +133,7 @@ pub(crate) async fn build(need: Need, programs: &Programs, progress: &Progress) 
         for old in [&context, &archive] {
             remove(old).at(old)?;
         }
-        recipe.lay_out(&context).await?;
+        recipe.lay_out(&context)?;
         buildah(&context, &format!("oci-archive:{}:{}", archive.display(), image.tag)).await?;
         build::stamp(&stamp, &wanted)?;
         step.done();
@@ -152,9 +150,8 @@ fn remove(path: &Path) -> io::Result<()> {
 }
 
 fn recipe(image: Image, programs: &Programs, nginx: &Nginx) -> Result<Recipe, LabError> {
-    let program = |name: &str, program| {
-        Ok::<_, LabError>(vec![(name.into(), Source::Program(programs.path(program)?))])
-    };
+    let program =
+        |name: &str, program| Ok::<_, LabError>(vec![(name.into(), Source::File(programs.path(program)?))]);
     Ok(match image.content {
         Content::Pause => Recipe {
             layers: vec![program("pause", Program::Pause)?],
@@ -229,8 +226,8 @@ fn site(version: &str) -> Vec<(String, Source)> {
     vec![
         page("index.html", format!("hello from {version}\n")),
         page("version", format!("{version}\n")),
-        page("9kB", "0123456789abcde\n".repeat(9 * 64)),
-        page("14kB", "0123456789abcde\n".repeat(14 * 64)),
+        page("8kB", "0123456789abcde\n".repeat(8 * 64)),
+        page("13kB", "0123456789abcde\n".repeat(13 * 64)),
     ]
 }
 
@@ -249,7 +246,7 @@ impl Recipe {
         for (path, source) in self.layers.iter().flatten() {
             match source {
                 Source::Text(text) => stamp += &format!("{path}:\n{text}"),
-                Source::File(file) | Source::Program(file) => {
+                Source::File(file) => {
                     let found = fs::metadata(file).at(file)?;
                     stamp +=
                         &format!("{path}: {} bytes, {}.{}\n", found.len(), found.mtime(), found.mtime_nsec());
@@ -260,7 +257,7 @@ impl Recipe {
     }
 
     /// Writes the folder that buildah builds from.
-    async fn lay_out(&self, context: &Path) -> Result<(), LabError> {
+    fn lay_out(&self, context: &Path) -> Result<(), LabError> {
         for (number, layer) in self.layers.iter().enumerate() {
             let root = context.join(format!("layer-{number}"));
             for (path, source) in layer {
@@ -271,12 +268,6 @@ impl Recipe {
                     Source::Text(text) => fs::write(&target, text).at(&target)?,
                     // Follows links: libraries are found by the names of their links.
                     Source::File(file) => fs::copy(file, &target).map(drop).at(file)?,
-                    Source::Program(file) => {
-                        run(Command::new("strip").arg("-o").arg(&target).arg(file)).await.map(drop)?;
-                    }
-                }
-                if matches!(source, Source::Program(_)) {
-                    fs::set_permissions(&target, fs::Permissions::from_mode(0o755)).at(&target)?;
                 }
             }
         }

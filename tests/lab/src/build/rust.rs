@@ -1,6 +1,9 @@
 //! The programs inside the images that are written in Rust, built from this workspace by cargo.
 
-use std::{io, path::PathBuf};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 use serde::Deserialize;
 use tokio::process::Command;
@@ -8,7 +11,7 @@ use tokio::process::Command;
 use crate::{
     error::{AtPath, LabError},
     paths,
-    process::run_watched,
+    process::{run, run_watched},
     progress::Progress,
 };
 
@@ -92,15 +95,31 @@ async fn cargo(
         // It would win over the line above and build everything once more.
         .env_remove("RUSTFLAGS");
     let messages = run_watched(&mut command, |line| step.update(line.trim())).await?;
-    step.done();
     let executables = messages
         .lines()
         .filter_map(|line| serde_json::from_str::<Message>(line).ok()?.executable)
         .collect::<Vec<_>>();
-    let find = |program: &Program| {
-        let path =
-            executables.iter().find(|path| path.file_name().is_some_and(|name| name == program.binary()))?;
-        Some((*program, path.clone()))
-    };
-    Ok(programs.iter().filter_map(find).collect())
+    let mut built = Vec::new();
+    for program in programs {
+        let name = program.binary();
+        if let Some(path) = executables.iter().find(|path| path.file_name().is_some_and(|file| file == name))
+        {
+            built.push((*program, keep(name, path).await?));
+        }
+    }
+    step.done();
+    Ok(built)
+}
+
+/// Keeps the program without what only a debugger reads. What has not changed is left alone, with its time: cargo links
+/// a program anew for changes that do not reach it, and an image need not be made again for that.
+async fn keep(name: &str, built: &Path) -> Result<PathBuf, LabError> {
+    let folder = paths::cache().join("programs");
+    fs::create_dir_all(&folder).at(&folder)?;
+    let (kept, new) = (folder.join(name), paths::scratch().join(name));
+    run(Command::new("strip").arg("-o").arg(&new).arg(built)).await?;
+    if fs::read(&kept).ok() != Some(fs::read(&new).at(&new)?) {
+        fs::rename(&new, &kept).at(&kept)?;
+    }
+    Ok(kept)
 }

@@ -59,16 +59,7 @@ impl Cluster {
         let cluster = Self { client, processes: Mutex::default() };
         cluster.spawn([Part::Etcd, Part::Containerd, Part::ApiServer])?;
 
-        let control_plane = async {
-            let step = progress.step("etcd, API server");
-            cluster
-                .wait(Part::ApiServer, "the API server is ready", || cluster.api_server_is_ready())
-                .await?;
-            cluster.spawn([Part::ControllerManager, Part::Scheduler, Part::KubeProxy])?;
-            step.done();
-            Ok::<_, LabError>(())
-        };
-        let runtime = async {
+        let images = async {
             let step = progress.step("containerd, images");
             cluster.wait(Part::Containerd, "containerd is ready", node::containerd_is_ready).await?;
             // One after the other: images share layers, and containerd makes the second one wait long for a lock.
@@ -76,18 +67,25 @@ impl Cluster {
                 node::import(image).await?;
             }
             step.done();
+            Ok::<_, LabError>(())
+        };
+        let rest = async {
+            let step = progress.step("etcd, API server");
+            cluster
+                .wait(Part::ApiServer, "the API server is ready", || cluster.api_server_is_ready())
+                .await?;
+            step.done();
+            let step = progress.step("node");
+            cluster.wait(Part::Containerd, "containerd is ready", node::containerd_is_ready).await?;
+            cluster.spawn([Part::ControllerManager, Part::Scheduler, Part::Kubelet, Part::KubeProxy])?;
+            let made = "the default service account is made";
+            let account = cluster.wait(Part::ControllerManager, made, || cluster.has_default_account());
+            let node = cluster.wait(Part::Kubelet, "the node is Ready", || cluster.node_is_ready());
+            tokio::try_join!(account, node)?;
+            step.done();
             Ok(())
         };
-        tokio::try_join!(control_plane, runtime)?;
-
-        let step = progress.step("node");
-        cluster.spawn([Part::Kubelet])?;
-        let account = cluster.wait(Part::ControllerManager, "the default service account is made", || {
-            cluster.has_default_account()
-        });
-        let node = cluster.wait(Part::Kubelet, "the node is Ready", || cluster.node_is_ready());
-        tokio::try_join!(account, node)?;
-        step.done();
+        tokio::try_join!(images, rest)?;
         Ok(cluster)
     }
 
