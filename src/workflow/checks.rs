@@ -59,21 +59,19 @@ impl Guard {
             }
             Self::Recorded => (record.state != PodState::Deletable || record.uid != pod.uid)
                 .then(|| "the record does not say that it may be deleted".to_owned()),
-            Self::LeversHold if owes_nothing => None,
+            Self::LeversHold | Self::LeversConfirmed | Self::Drained if owes_nothing => None,
             Self::LeversHold => turn.seen.levers.iter().find_map(|lever| match &lever.held {
                 Held::Ordinals(held) if held.contains(record.ordinal) => None,
                 Held::Ordinals(_) => Some(format!("{} lets new connections to it", lever.name)),
                 Held::Foreign(what) => Some(format!("{}: {what}", lever.name)),
                 Held::Unreadable(why) => Some(format!("{} cannot be read: {why}", lever.name)),
             }),
-            Self::LeversConfirmed if owes_nothing => None,
             Self::LeversConfirmed => turn.seen.levers.iter().find_map(|lever| match &lever.confirmed {
                 Confirmation::Confirmed(_) => None,
                 Confirmation::Pending(why) | Confirmation::Doubtful(why) | Confirmation::Unknown(why) => {
                     Some(format!("{}: {why}", lever.name))
                 }
             }),
-            Self::Drained if owes_nothing => None,
             Self::Drained => undrained(turn.plan, run, turn.seen.drains.get(&record.uid)),
             Self::OthersServe => {
                 let serving = turn.serving().difference(&run.batch.ordinals);

@@ -12,7 +12,7 @@ use super::steps::attach;
 use super::turn::{Next, Turn, Wait, later};
 
 /// How long the deletion of the object waits for a lossless end.
-const RELEASE_TIMEOUT: Duration = Duration::from_secs(900);
+const RELEASE_TIMEOUT: Duration = Duration::from_mins(15);
 
 /// None: nothing comes before the step's own work.
 pub fn look(turn: &mut Turn<'_>, run: &mut Run) -> Option<Next> {
@@ -158,7 +158,7 @@ pub fn retarget(turn: &mut Turn<'_>, run: &mut Run, revision: String) -> Next {
     match run.step {
         Step::Preflight | Step::Surge => {}
         Step::Detach | Step::Drain | Step::Replace if batches::undeleted(turn) => {
-            batches::turn_back(turn, run)
+            batches::turn_back(turn, run);
         }
         Step::Attach => run.turned_back = true,
         Step::Detach

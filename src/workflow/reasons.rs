@@ -82,7 +82,7 @@ reasons! {
     NoRoomForSurge,
     /// Another LosslessUpgrade has the same target.
     TargetTaken,
-    /// A HorizontalPodAutoscaler owns the replicas.
+    /// A `HorizontalPodAutoscaler` owns the replicas.
     AutoscalerOwnsReplicas,
     /// A lever cannot be used as it is set.
     LeverUnusable,

@@ -13,7 +13,7 @@ use crate::workflow::turn::{Next, Turn, Wait, later};
 /// What stands against a run is looked at again after this long, as not all of it is watched.
 const LOOK_AGAIN: Duration = Duration::from_secs(20);
 /// A surge that found no room is tried again after this long.
-const TRY_ROOM_AGAIN: Duration = Duration::from_secs(300);
+const TRY_ROOM_AGAIN: Duration = Duration::from_mins(5);
 
 /// Looks whether a run is wanted.
 pub fn look(turn: &mut Turn<'_>) -> Next {
@@ -98,16 +98,14 @@ fn block(turn: &mut Turn<'_>, problem: Problem) -> Next {
 fn template_change(turn: &Turn<'_>, set: &SetView) -> Result<bool, Problem> {
     let mut change = false;
     for (container, image) in &turn.plan.images {
-        match set.images.get(container) {
-            Some(have) => change |= have != image,
-            None => {
-                let have = set.images.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
-                let text = format!(
-                    "spec.images names the container `{container}`, which the pod template has not (it has: {have})"
-                );
-                return Err(Problem::new(Reason::NoSuchContainer, text));
-            }
-        }
+        let Some(have) = set.images.get(container) else {
+            let have = set.images.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+            let text = format!(
+                "spec.images names the container `{container}`, which the pod template has not (it has: {have})"
+            );
+            return Err(Problem::new(Reason::NoSuchContainer, text));
+        };
+        change |= have != image;
     }
     Ok(change)
 }

@@ -13,7 +13,7 @@ use crate::workflow::turn::{Next, Turn, Wait, later};
 /// begun to remove the surge after this long; then the drained pods are deleted directly.
 const HELD_UP: Duration = Duration::from_secs(30);
 /// How long the surge may take to go.
-const TIMEOUT: Duration = Duration::from_secs(600);
+const TIMEOUT: Duration = Duration::from_mins(10);
 
 /// The surge may go from here on.
 pub fn begin(turn: &mut Turn<'_>, run: &mut Run) {
