@@ -1,0 +1,150 @@
+//! What the controller knows a Service by, and what it reads and writes of one.
+
+use std::fmt;
+
+use jiff::{
+    Timestamp,
+    tz::{Offset, TimeZone},
+};
+use k8s_openapi::api::{core::v1::Service, discovery::v1::EndpointSlice};
+use kube::{
+    Api, Client,
+    api::{ListParams, Patch, PatchParams},
+};
+use serde_json::{Value, json};
+
+/// Prefix of the annotations that the controller honours.
+const PREFIX: &str = "service.cloud.tencent.com/";
+const SYNC_BEGIN: &str = "service.cloud.tencent.com/sync-begin-time";
+const SYNC_END: &str = "service.cloud.tencent.com/sync-end-time";
+/// Label by which an `EndpointSlice` says which Service it belongs to.
+const SERVICE_LABEL: &str = "kubernetes.io/service-name";
+
+/// Namespace and name of a Service.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ServiceName {
+    /// The namespace.
+    pub namespace: String,
+    /// The name.
+    pub name: String,
+}
+
+impl fmt::Display for ServiceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+impl ServiceName {
+    /// Of the Service itself.
+    pub(super) fn of(service: &Service) -> Option<Self> {
+        let metadata = &service.metadata;
+        Some(Self { namespace: metadata.namespace.clone()?, name: metadata.name.clone()? })
+    }
+
+    /// Of the Service whose slice this is.
+    pub(super) fn of_slice(slice: &EndpointSlice) -> Option<Self> {
+        let name = slice.metadata.labels.as_ref()?.get(SERVICE_LABEL)?;
+        Some(Self { namespace: slice.metadata.namespace.clone()?, name: name.clone() })
+    }
+
+    fn api(&self, client: &Client) -> Api<Service> {
+        Api::namespaced(client.clone(), &self.namespace)
+    }
+}
+
+/// Which of the two stamps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stamp {
+    Begin,
+    End,
+}
+
+/// A Service with its slices, read from the API server itself, not from a cache: so whatever was written before
+/// the second of a begin stamp is in what that sync read.
+pub(super) struct Read {
+    pub(super) service: Service,
+    pub(super) slices: Vec<EndpointSlice>,
+}
+
+impl Read {
+    /// None when the Service is gone.
+    pub(super) async fn live(client: &Client, name: &ServiceName) -> kube::Result<Option<Self>> {
+        let Some(service) = name.api(client).get_opt(&name.name).await? else { return Ok(None) };
+        let slices: Api<EndpointSlice> = Api::namespaced(client.clone(), &name.namespace);
+        let of_service = ListParams::default().labels(&format!("{SERVICE_LABEL}={}", name.name));
+        Ok(Some(Self { service, slices: slices.list(&of_service).await?.items }))
+    }
+
+    /// All that a sync depends on: another fingerprint, another sync. The controller's own stamps are no part of it,
+    /// nor are annotations of others. White space in an annotation is: a value is compared as it is written.
+    pub(super) fn fingerprint(&self) -> Value {
+        let annotations = self.service.metadata.annotations.iter().flatten();
+        let honoured: Vec<_> = annotations
+            .filter(|(key, _)| key.starts_with(PREFIX) && *key != SYNC_BEGIN && *key != SYNC_END)
+            .collect();
+        let slices: Vec<_> = self.slices.iter().map(|slice| (&slice.endpoints, &slice.ports)).collect();
+        json!([self.service.spec, honoured, slices])
+    }
+}
+
+/// Writes one of the two stamps, as the cloud does: whole seconds, in the time of Shanghai.
+pub(super) async fn stamp(
+    client: &Client,
+    name: &ServiceName,
+    which: Stamp,
+    at: Timestamp,
+) -> kube::Result<()> {
+    let annotation = match which {
+        Stamp::Begin => SYNC_BEGIN,
+        Stamp::End => SYNC_END,
+    };
+    let patch = json!({"metadata": {"annotations": {annotation: render(at)}}});
+    name.api(client).patch(&name.name, &PatchParams::default(), &Patch::Merge(patch)).await?;
+    Ok(())
+}
+
+fn render(at: Timestamp) -> String {
+    at.to_zoned(TimeZone::fixed(Offset::constant(8))).strftime("%Y-%m-%dT%H:%M:%S%:z").to_string()
+}
+
+/// Says where the balancer listens. `ipMode: Proxy` keeps kube-proxy from sending the node's own connections to
+/// this address straight to the pods, past the balancer.
+pub(super) async fn publish(
+    client: &Client,
+    name: &ServiceName,
+    address: std::net::IpAddr,
+) -> kube::Result<()> {
+    let ingress = json!([{"ip": address, "ipMode": "Proxy"}]);
+    let patch = json!({"status": {"loadBalancer": {"ingress": ingress}}});
+    name.api(client).patch_status(&name.name, &PatchParams::default(), &Patch::Merge(patch)).await?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(annotations: &Value) -> Read {
+        let metadata = json!({"name": "front", "namespace": "shop", "annotations": annotations});
+        let service = serde_json::from_value(json!({"metadata": metadata, "spec": {}})).unwrap();
+        Read { service, slices: Vec::new() }
+    }
+
+    #[test]
+    fn stamps_are_in_whole_seconds_of_shanghai() {
+        let at: Timestamp = "2026-01-04T08:24:42.9Z".parse().unwrap();
+        assert_eq!(render(at), "2026-01-04T16:24:42+08:00");
+    }
+
+    #[test]
+    fn stamps_and_foreign_annotations_cause_no_sync_but_white_space_does() {
+        let weights = |value: &str| json!({"service.cloud.tencent.com/lb-rs-weight": value});
+        let before = read(&weights("{}")).fingerprint();
+        let mut stamped = weights("{}");
+        stamped[SYNC_BEGIN] = json!("2026-01-04T16:24:42+08:00");
+        stamped["example.com/note"] = json!("hello");
+        assert_eq!(read(&stamped).fingerprint(), before);
+        assert_ne!(read(&weights("{} ")).fingerprint(), before);
+    }
+}

@@ -1,0 +1,167 @@
+//! The sync of one Service, again and again, as far behind and as faulty as the controller is told to be.
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Service;
+use kube::{
+    Resource as _,
+    runtime::events::{Event, EventType},
+};
+use serde_json::Value;
+use tokio::time::sleep;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::{
+    Applied, Behaviour, Fault, Shared,
+    front::Front,
+    service::{self, Read, Stamp},
+    wanted::wanted,
+    weights::BadWeights,
+};
+use crate::{clock, error::LabError};
+
+/// Wait before a failed sync is tried again.
+const RETRY: Duration = Duration::from_secs(2);
+
+/// Why a sync came to nothing.
+#[derive(Debug, thiserror::Error)]
+enum SyncError {
+    #[error(transparent)]
+    Annotation(#[from] BadWeights),
+    #[error("the cloud API answered InternalError")]
+    Cloud,
+    #[error("the load balancer could not be changed: {0}")]
+    Balancer(#[from] LabError),
+    #[error("the cluster's API: {0}")]
+    Api(#[from] kube::Error),
+}
+
+impl SyncError {
+    /// Whether the same input may do next time. A bad annotation is bad until someone writes another one.
+    fn is_worth_a_retry(&self) -> bool {
+        match self {
+            Self::Annotation(_) => false,
+            Self::Cloud | Self::Balancer(_) | Self::Api(_) => true,
+        }
+    }
+}
+
+/// Syncs one Service whenever something of it changes, until the handle is dropped.
+pub(super) fn start(shared: Arc<Shared>, front: Arc<Front>) -> AbortOnDropHandle<()> {
+    AbortOnDropHandle::new(tokio::spawn(run(shared, front)))
+}
+
+async fn run(shared: Arc<Shared>, front: Arc<Front>) {
+    let mut synced = None;
+    loop {
+        // What changes while a sync runs is kept here, so that one more follows.
+        front.changed.notified().await;
+        let noticed = clock::now();
+        if is_synced(&shared, &front, synced.as_ref()).await {
+            continue;
+        }
+        queue(&shared).await;
+        while let Err(error) = sync(&shared, &front, noticed, &mut synced).await
+            && error.is_worth_a_retry()
+        {
+            sleep(RETRY).await;
+            queue(&shared).await;
+        }
+    }
+}
+
+/// Whether the last sync read just what is there now. When the API does not answer, the sync will find out.
+async fn is_synced(shared: &Shared, front: &Front, synced: Option<&Value>) -> bool {
+    match Read::live(&shared.client, &front.name).await {
+        Ok(Some(read)) => synced == Some(&read.fingerprint()),
+        Ok(None) => true,
+        Err(_) => false,
+    }
+}
+
+/// Half of the lag, and for ever if the controller is to.
+async fn queue(shared: &Shared) {
+    let mut behaviour = shared.behaviour.subscribe();
+    let lag = behaviour.borrow_and_update().lag;
+    sleep(lag / 2).await;
+    // The sender lives in `shared`, so this ends only when the fault does.
+    let _current = behaviour.wait_for(|now| now.fault != Some(Fault::NeverSync)).await;
+}
+
+async fn sync(
+    shared: &Shared,
+    front: &Front,
+    noticed: Timestamp,
+    synced: &mut Option<Value>,
+) -> Result<(), SyncError> {
+    let behaviour = *shared.behaviour.borrow();
+    let begin = clock::now();
+    let Some(read) = Read::live(&shared.client, &front.name).await? else { return Ok(()) };
+    *synced = Some(read.fingerprint());
+    let result = carry_out(shared, front, noticed, begin, &read, behaviour).await;
+    tell(shared, &read.service, &result).await;
+    result
+}
+
+async fn carry_out(
+    shared: &Shared,
+    front: &Front,
+    noticed: Timestamp,
+    begin: Timestamp,
+    read: &Read,
+    behaviour: Behaviour,
+) -> Result<(), SyncError> {
+    let stamps = behaviour.fault != Some(Fault::NoStamps);
+    if stamps {
+        service::stamp(&shared.client, &front.name, Stamp::Begin, begin).await?;
+    }
+    let wanted = wanted(&read.service, &read.slices)?;
+    sleep(behaviour.lag / 2).await;
+    if behaviour.fault == Some(Fault::Fail) {
+        return Err(SyncError::Cloud);
+    }
+    let steps = front.apply(&wanted).await?;
+    let at = clock::now();
+    shared.record(steps.into_iter().map(|(port, step)| Applied {
+        noticed,
+        at,
+        service: front.name.clone(),
+        port,
+        pod: step.pod,
+        change: step.change,
+    }));
+    if !has_address(&read.service) {
+        service::publish(&shared.client, &front.name, front.address).await?;
+    }
+    if stamps {
+        service::stamp(&shared.client, &front.name, Stamp::End, clock::now()).await?;
+    }
+    Ok(())
+}
+
+fn has_address(service: &Service) -> bool {
+    let balancer = service.status.as_ref().and_then(|status| status.load_balancer.as_ref());
+    balancer.and_then(|balancer| balancer.ingress.as_ref()).is_some_and(|ingress| !ingress.is_empty())
+}
+
+/// Writes the event of a sync. An event that cannot be written is not worth a sync.
+async fn tell(shared: &Shared, service: &Service, result: &Result<(), SyncError>) {
+    let (type_, reason, note) = match result {
+        Ok(()) => (
+            EventType::Normal,
+            "EnsureServiceSuccess",
+            "Service is in step with its load balancer".to_owned(),
+        ),
+        Err(error) => (EventType::Warning, "EnsureServiceFailed", error.to_string()),
+    };
+    let event = Event {
+        type_,
+        reason: reason.to_owned(),
+        note: Some(note),
+        action: "Sync".to_owned(),
+        secondary: None,
+    };
+    let reference = service.object_ref(&());
+    let _written = shared.recorder.publish(&event, &reference).await;
+}

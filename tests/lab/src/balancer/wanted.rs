@@ -1,0 +1,152 @@
+//! What the balancer of a Service should do, from the Service and its `EndpointSlices` alone.
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+};
+
+use k8s_openapi::api::{
+    core::v1::{Service, ServicePort},
+    discovery::v1::{Endpoint, EndpointSlice},
+};
+
+use super::weights::{ANNOTATION, BadWeights, Weights};
+
+/// The pods of one listener, by uid: a pod that comes back under its old name is another backend.
+pub(super) type Members = BTreeMap<String, Member>;
+
+/// One pod behind one listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Member {
+    pub(super) pod: String,
+    pub(super) address: SocketAddr,
+    /// 0: no new connections; those that are open go on.
+    pub(super) weight: u16,
+}
+
+/// Every listener by its port, with its members.
+pub(super) type Wanted = BTreeMap<u16, Members>;
+
+/// Ready pods with the weight that the annotation gives them, pods on their way out with 0, no others.
+pub(super) fn wanted(service: &Service, slices: &[EndpointSlice]) -> Result<Wanted, BadWeights> {
+    let annotations = service.metadata.annotations.as_ref();
+    let weights = match annotations.and_then(|all| all.get(ANNOTATION)) {
+        Some(value) => Weights::parse(value)?,
+        None => Weights::default(),
+    };
+    Ok(ports(service).map(|(port, declared)| (port, members(port, declared, slices, &weights))).collect())
+}
+
+/// The TCP ports of a Service; the lab's balancer knows no other protocol.
+pub(super) fn ports(service: &Service) -> impl Iterator<Item = (u16, &ServicePort)> {
+    let declared = service.spec.iter().flat_map(|spec| spec.ports.iter().flatten());
+    let tcp = declared.filter(|port| port.protocol.as_deref().is_none_or(|protocol| protocol == "TCP"));
+    tcp.filter_map(|port| Some((u16::try_from(port.port).ok()?, port)))
+}
+
+fn members(port: u16, declared: &ServicePort, slices: &[EndpointSlice], weights: &Weights) -> Members {
+    let name = declared.name.as_deref().unwrap_or_default();
+    let mut members = Members::new();
+    for slice in slices {
+        let resolved = slice.ports.iter().flatten();
+        let mut of_name = resolved.filter(|port| port.name.as_deref().unwrap_or_default() == name);
+        let Some(target) = of_name.find_map(|port| u16::try_from(port.port?).ok()) else { continue };
+        members.extend(slice.endpoints.iter().filter_map(|endpoint| {
+            let (uid, mut member) = member(endpoint, target)?;
+            member.weight = if is_terminating(endpoint) { 0 } else { weights.of(port, &member.pod) };
+            Some((uid, member))
+        }));
+    }
+    members
+}
+
+fn member(endpoint: &Endpoint, port: u16) -> Option<(String, Member)> {
+    let is_ready = endpoint.conditions.as_ref().is_none_or(|conditions| conditions.ready.unwrap_or(true));
+    if !is_ready && !is_terminating(endpoint) {
+        return None;
+    }
+    let pod = endpoint.target_ref.as_ref()?;
+    let ip: IpAddr = endpoint.addresses.first()?.parse().ok()?;
+    let member = Member { pod: pod.name.clone()?, address: SocketAddr::new(ip, port), weight: 0 };
+    Some((pod.uid.clone()?, member))
+}
+
+fn is_terminating(endpoint: &Endpoint) -> bool {
+    endpoint.conditions.as_ref().is_some_and(|conditions| conditions.terminating == Some(true))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn service(weights: Option<&str>) -> Service {
+        let annotations = weights.map(|value| json!({ANNOTATION: value}));
+        serde_json::from_value(json!({
+            "metadata": {"name": "front", "annotations": annotations},
+            "spec": {"ports": [
+                {"name": "http", "port": 80, "targetPort": "web"},
+                {"name": "admin", "port": 9000, "targetPort": 9001, "protocol": "TCP"},
+                {"name": "dns", "port": 53, "protocol": "UDP"},
+            ]},
+        }))
+        .unwrap()
+    }
+
+    fn endpoint(pod: &str, conditions: &Value) -> Value {
+        let ordinal = pod.chars().last().unwrap();
+        json!({
+            "addresses": [format!("10.0.0.{ordinal}")],
+            "targetRef": {"kind": "Pod", "name": pod, "uid": format!("uid-{ordinal}")},
+            "conditions": conditions,
+        })
+    }
+
+    fn slice(endpoints: &[Value]) -> EndpointSlice {
+        serde_json::from_value(json!({
+            "addressType": "IPv4",
+            "endpoints": endpoints,
+            "ports": [{"name": "http", "port": 8080}, {"name": "admin", "port": 9001}],
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn each_tcp_port_is_a_listener_on_the_resolved_target_port() {
+        let slices = [slice(&[endpoint("web-1", &json!({"ready": true}))])];
+        let wanted = wanted(&service(None), &slices).unwrap();
+        assert_eq!(wanted.keys().copied().collect::<Vec<_>>(), [80, 9000]);
+        assert_eq!(wanted[&80]["uid-1"].address, "10.0.0.1:8080".parse().unwrap());
+        assert_eq!(wanted[&9000]["uid-1"].address, "10.0.0.1:9001".parse().unwrap());
+        assert_eq!(wanted[&80]["uid-1"].weight, 10);
+    }
+
+    #[test]
+    fn a_pod_on_its_way_out_has_weight_0_and_one_that_is_not_ready_is_not_there() {
+        let slices = [slice(&[
+            endpoint("web-1", &json!({"ready": false, "serving": true, "terminating": true})),
+            endpoint("web-2", &json!({"ready": false})),
+            endpoint("web-3", &json!({"ready": true})),
+        ])];
+        let wanted = wanted(&service(None), &slices).unwrap();
+        let weights: Vec<_> =
+            wanted[&80].values().map(|member| (member.pod.as_str(), member.weight)).collect();
+        assert_eq!(weights, [("web-1", 0), ("web-3", 10)]);
+    }
+
+    #[test]
+    fn the_members_of_all_slices_count_and_the_annotation_weighs_them() {
+        let ready = json!({"ready": true});
+        let slices = [slice(&[endpoint("web-1", &ready)]), slice(&[endpoint("web-2", &ready)])];
+        let weights = r#"{"defaultWeight":7,"groups":[{"key":{"proto":"TCP","port":80},"statefulSets":[{"name":"web","weights":[{"weight":0,"podIndexes":[2]}]}]}]}"#;
+        let wanted = wanted(&service(Some(weights)), &slices).unwrap();
+        assert_eq!((wanted[&80]["uid-1"].weight, wanted[&80]["uid-2"].weight), (7, 0));
+        assert_eq!(wanted[&9000]["uid-2"].weight, 7);
+    }
+
+    #[test]
+    fn an_annotation_that_is_not_json_is_an_error_for_the_whole_service() {
+        assert!(super::wanted(&service(Some("{")), &[]).is_err());
+    }
+}

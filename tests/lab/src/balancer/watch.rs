@@ -1,0 +1,77 @@
+//! The controller's eyes: it finds the Services that want a balancer, and tells their syncs that something changed.
+
+use std::{collections::BTreeMap, pin::pin, sync::Arc};
+
+use futures::{Stream, StreamExt as _, stream::select};
+use k8s_openapi::api::{core::v1::Service, discovery::v1::EndpointSlice};
+use kube::{
+    Api,
+    runtime::{
+        WatchStreamExt as _,
+        watcher::{self, Event},
+    },
+};
+
+use super::{Shared, front::Front, service::ServiceName, sync, wanted};
+
+/// What was seen of a Service.
+enum Seen {
+    WantsBalancer,
+    WantsNone,
+    EndpointsChanged,
+}
+
+/// Runs until it is aborted, and all syncs with it.
+pub(super) async fn run(shared: Arc<Shared>) {
+    let mut syncs = BTreeMap::new();
+    let mut seen = pin!(events(&shared));
+    while let Some((name, seen)) = seen.next().await {
+        let known = shared.fronts().get(&name).cloned();
+        match (seen, known) {
+            (Seen::WantsBalancer | Seen::EndpointsChanged, Some(front)) => front.changed.notify_one(),
+            (Seen::WantsBalancer, None) => {
+                let front = Arc::new(Front::new(name.clone(), &shared.directory));
+                front.changed.notify_one();
+                shared.fronts().insert(name.clone(), Arc::clone(&front));
+                syncs.insert(name, sync::start(Arc::clone(&shared), front));
+            }
+            (Seen::WantsNone, Some(_)) => {
+                syncs.remove(&name);
+                shared.fronts().remove(&name);
+            }
+            (Seen::WantsNone | Seen::EndpointsChanged, None) => {}
+        }
+    }
+}
+
+fn events(shared: &Shared) -> impl Stream<Item = (ServiceName, Seen)> + use<> {
+    let services: Api<Service> = Api::all(shared.client.clone());
+    let slices: Api<EndpointSlice> = Api::all(shared.client.clone());
+    let services = watcher::watcher(services, watcher::Config::default()).default_backoff();
+    let slices = watcher::watcher(slices, watcher::Config::default()).default_backoff();
+    // Errors are tried again by the back-off; there is nobody to tell.
+    let services = services.filter_map(async |event| of_service(event.ok()?));
+    let slices = slices.filter_map(async |event| of_slice(event.ok()?));
+    select(services, slices)
+}
+
+fn of_service(event: Event<Service>) -> Option<(ServiceName, Seen)> {
+    match event {
+        Event::Apply(service) | Event::InitApply(service) => {
+            let kind = service.spec.as_ref().and_then(|spec| spec.type_.as_deref());
+            let wants = kind == Some("LoadBalancer") && wanted::ports(&service).next().is_some();
+            Some((ServiceName::of(&service)?, if wants { Seen::WantsBalancer } else { Seen::WantsNone }))
+        }
+        Event::Delete(service) => Some((ServiceName::of(&service)?, Seen::WantsNone)),
+        Event::Init | Event::InitDone => None,
+    }
+}
+
+fn of_slice(event: Event<EndpointSlice>) -> Option<(ServiceName, Seen)> {
+    match event {
+        Event::Apply(slice) | Event::InitApply(slice) | Event::Delete(slice) => {
+            Some((ServiceName::of_slice(&slice)?, Seen::EndpointsChanged))
+        }
+        Event::Init | Event::InitDone => None,
+    }
+}

@@ -1,0 +1,162 @@
+//! What is deployed, as the tests say it.
+
+use std::time::Duration;
+
+use k8s_openapi::api::{apps::v1::StatefulSet, core::v1::Service};
+use serde_json::{Value, json};
+
+/// Who replaces the pods.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UpdateStrategy {
+    /// The `StatefulSet` controller.
+    RollingUpdate,
+    /// Somebody else.
+    OnDelete,
+}
+
+/// A Service of type `LoadBalancer` in front of the application.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AppService {
+    /// Its name.
+    pub name: String,
+    /// Its ports, each to the same port of the pods.
+    pub ports: Vec<u16>,
+    /// The lb-rs-weight that its owner has put on it, if any.
+    pub weights: Option<String>,
+}
+
+impl AppService {
+    /// One without weights.
+    #[must_use]
+    pub fn new(name: &str, ports: &[u16]) -> Self {
+        Self { name: name.to_owned(), ports: ports.to_vec(), weights: None }
+    }
+}
+
+/// A web server behind the load balancer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct App {
+    /// Namespace, of its own.
+    pub namespace: String,
+    /// Name of the `StatefulSet` and of its container.
+    pub name: String,
+    /// Image to begin with.
+    pub image: String,
+    /// Number of pods.
+    pub replicas: u16,
+    /// `terminationGracePeriodSeconds`.
+    pub grace: Duration,
+    /// Length of a preStop sleep.
+    pub pre_stop: Option<Duration>,
+    /// Who replaces the pods.
+    pub strategy: UpdateStrategy,
+    /// What is in front of it.
+    pub services: Vec<AppService>,
+}
+
+impl App {
+    /// Four pods of `lab/nginx:v1` with a readiness probe and 10 s of grace, behind one Service `nginx` with port 80.
+    #[must_use]
+    pub fn nginx(namespace: &str) -> Self {
+        Self {
+            namespace: namespace.to_owned(),
+            name: "nginx".to_owned(),
+            image: "lab/nginx:v1".to_owned(),
+            replicas: 4,
+            grace: Duration::from_secs(10),
+            pre_stop: None,
+            strategy: UpdateStrategy::RollingUpdate,
+            services: vec![AppService::new("nginx", &[80])],
+        }
+    }
+
+    /// All ports that any Service has, once each.
+    fn ports(&self) -> Vec<u16> {
+        let mut ports: Vec<_> = self.services.iter().flat_map(|service| service.ports.clone()).collect();
+        ports.sort_unstable();
+        ports.dedup();
+        ports
+    }
+
+    pub(super) fn stateful_set(&self) -> serde_json::Result<StatefulSet> {
+        let ports = self.ports();
+        let probe = ports.first().map(|port| {
+            json!({"httpGet": {"path": "/healthz", "port": port}, "periodSeconds": 1, "failureThreshold": 2})
+        });
+        let sleep = self.pre_stop.map(|time| json!({"preStop": {"sleep": {"seconds": time.as_secs()}}}));
+        let declared: Vec<_> = ports.iter().map(|port| json!({"containerPort": port})).collect();
+        let labels = json!({"app": self.name});
+        let strategy = match self.strategy {
+            UpdateStrategy::RollingUpdate => "RollingUpdate",
+            UpdateStrategy::OnDelete => "OnDelete",
+        };
+        serde_json::from_value(json!({
+            "metadata": {"name": self.name, "namespace": self.namespace},
+            "spec": {
+                "serviceName": self.name,
+                "replicas": self.replicas,
+                "podManagementPolicy": "Parallel",
+                "updateStrategy": {"type": strategy},
+                "selector": {"matchLabels": labels},
+                "template": {
+                    "metadata": {"labels": labels},
+                    "spec": {
+                        "terminationGracePeriodSeconds": self.grace.as_secs(),
+                        "containers": [{
+                            "name": self.name,
+                            "image": self.image,
+                            "imagePullPolicy": "Never",
+                            "ports": declared,
+                            "readinessProbe": probe,
+                            "lifecycle": sleep,
+                        }],
+                    },
+                },
+            },
+        }))
+    }
+
+    pub(super) fn services(&self) -> serde_json::Result<Vec<Service>> {
+        self.services.iter().map(|service| serde_json::from_value(self.service(service))).collect()
+    }
+
+    fn service(&self, service: &AppService) -> Value {
+        let port = |port: &u16| json!({"name": format!("p{port}"), "port": port, "targetPort": port});
+        let mut annotations = json!({"service.cloud.tencent.com/direct-access": "true"});
+        if let Some(weights) = &service.weights {
+            annotations["service.cloud.tencent.com/lb-rs-weight"] = json!(weights);
+        }
+        json!({
+            "metadata": {"name": service.name, "namespace": self.namespace, "annotations": annotations},
+            "spec": {
+                "type": "LoadBalancer",
+                // The balancer goes to the pods themselves.
+                "allocateLoadBalancerNodePorts": false,
+                "selector": {"app": self.name},
+                "ports": service.ports.iter().map(port).collect::<Vec<_>>(),
+            },
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_app_is_what_was_asked_for() {
+        let app = App {
+            pre_stop: Some(Duration::from_secs(5)),
+            services: vec![AppService::new("a", &[80, 8080]), AppService::new("b", &[80])],
+            ..App::nginx("shop")
+        };
+        let pod = app.stateful_set().unwrap().spec.unwrap().template.spec.unwrap();
+        assert_eq!(pod.termination_grace_period_seconds, Some(10));
+        let container = &pod.containers[0];
+        let ports: Vec<_> = container.ports.iter().flatten().map(|port| port.container_port).collect();
+        assert_eq!(ports, [80, 8080]);
+        let sleep = container.lifecycle.clone().unwrap().pre_stop.unwrap().sleep.unwrap();
+        assert_eq!(sleep.seconds, 5);
+        assert_eq!(app.services().unwrap().len(), 2);
+    }
+}

@@ -1,0 +1,266 @@
+//! An independent witness: it sees every pod come and go, and notes at the moment of each deletion what the load
+//! balancer and the pod itself had open. It trusts nothing that an operator says.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    pin::pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use futures::StreamExt as _;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
+use kube::{
+    Api, Client, ResourceExt as _,
+    runtime::{
+        WatchStreamExt as _,
+        watcher::{self, Event},
+    },
+};
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::{
+    balancer::{Backend, Balancer},
+    clock,
+};
+
+/// What the load balancer and the pod had when the pod's deletion was first seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Deletion {
+    /// Namespace of the pod.
+    pub namespace: String,
+    /// Name of the pod.
+    pub pod: String,
+    /// Its uid.
+    pub uid: String,
+    /// When its deletion was first seen, a few milliseconds after it was asked for.
+    pub at: Timestamp,
+    /// The load balancer's view, one entry for each listener that had the pod. None had it: empty.
+    pub backends: Vec<Backend>,
+    /// Established connections on the serving ports, counted in the pod's own network namespace. None: they could
+    /// not be counted, for instance because no container of it ran.
+    pub connections: Option<usize>,
+}
+
+impl Deletion {
+    /// Whether the deletion could cost nobody anything: no new connections, none open.
+    #[must_use]
+    pub fn was_drained(&self) -> bool {
+        let idle = |backend: &Backend| backend.weight == 0 && backend.sessions == 0;
+        self.backends.iter().all(idle) && self.connections.is_none_or(|count| count == 0)
+    }
+}
+
+/// A step in the life of a pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// The object was made.
+    Created,
+    /// It is ready for the first time.
+    Ready,
+    /// Its deletion was asked for.
+    Terminating,
+    /// The object is gone.
+    Gone,
+}
+
+/// When a pod took a step, as the witness saw it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// When it was seen.
+    pub at: Timestamp,
+    /// Namespace of the pod.
+    pub namespace: String,
+    /// Name of the pod.
+    pub pod: String,
+    /// Its uid.
+    pub uid: String,
+    /// What it was.
+    pub step: Step,
+}
+
+/// The witness. It stops looking when dropped.
+#[derive(Debug)]
+pub struct Watcher {
+    notes: Arc<Mutex<Notes>>,
+    _watch: AbortOnDropHandle<()>,
+}
+
+#[derive(Debug, Default)]
+struct Notes {
+    moments: Vec<Moment>,
+    deletions: Vec<Deletion>,
+}
+
+/// What is known of a pod that is there.
+#[derive(Debug, Default)]
+struct Known {
+    ready: bool,
+    terminating: bool,
+    /// A process in its network namespace, found while it ran: at its deletion there is no time to look for one.
+    process: Option<u32>,
+}
+
+impl Watcher {
+    /// Watches the pods of all namespaces. Must be called within a tokio runtime.
+    #[must_use]
+    pub fn start(client: Client, balancer: Arc<Balancer>) -> Self {
+        let notes = Arc::new(Mutex::default());
+        let watch = tokio::spawn(watch(client, balancer, Arc::clone(&notes)));
+        Self { notes, _watch: AbortOnDropHandle::new(watch) }
+    }
+
+    /// All deletions seen so far, in their order.
+    #[must_use]
+    pub fn deletions(&self, namespace: &str) -> Vec<Deletion> {
+        let notes = lock(&self.notes);
+        notes.deletions.iter().filter(|deletion| deletion.namespace == namespace).cloned().collect()
+    }
+
+    /// All steps of all pods seen so far, in their order.
+    #[must_use]
+    pub fn moments(&self, namespace: &str) -> Vec<Moment> {
+        let notes = lock(&self.notes);
+        notes.moments.iter().filter(|moment| moment.namespace == namespace).cloned().collect()
+    }
+}
+
+fn lock(notes: &Mutex<Notes>) -> MutexGuard<'_, Notes> {
+    notes.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn watch(client: Client, balancer: Arc<Balancer>, notes: Arc<Mutex<Notes>>) {
+    let mut known: BTreeMap<String, Known> = BTreeMap::new();
+    let pods = watcher::watcher(Api::<Pod>::all(client), watcher::Config::default()).default_backoff();
+    let mut pods = pin!(pods);
+    while let Some(event) = pods.next().await {
+        match event {
+            Ok(Event::Apply(pod) | Event::InitApply(pod)) => {
+                let Some(uid) = pod.uid() else { continue };
+                let before = known.entry(uid.clone()).or_insert_with(|| {
+                    note(&notes, &pod, Step::Created);
+                    Known::default()
+                });
+                if !before.ready && is_ready(&pod) {
+                    before.ready = true;
+                    note(&notes, &pod, Step::Ready);
+                }
+                if before.process.is_none() {
+                    before.process = process_of(&pod);
+                }
+                if !before.terminating && pod.metadata.deletion_timestamp.is_some() {
+                    before.terminating = true;
+                    note(&notes, &pod, Step::Terminating);
+                    let deletion = look(&pod, uid, before.process, &balancer).await;
+                    lock(&notes).deletions.push(deletion);
+                }
+            }
+            Ok(Event::Delete(pod)) => {
+                note(&notes, &pod, Step::Gone);
+                pod.uid().and_then(|uid| known.remove(&uid));
+            }
+            // Errors are tried again by the back-off.
+            Ok(Event::Init | Event::InitDone) | Err(_) => {}
+        }
+    }
+}
+
+fn note(notes: &Mutex<Notes>, pod: &Pod, step: Step) {
+    let moment = Moment {
+        at: clock::now(),
+        namespace: pod.namespace().unwrap_or_default(),
+        pod: pod.name_any(),
+        uid: pod.uid().unwrap_or_default(),
+        step,
+    };
+    lock(notes).moments.push(moment);
+}
+
+/// The pod's own count comes first: it is the one that changes within milliseconds.
+async fn look(pod: &Pod, uid: String, process: Option<u32>, balancer: &Balancer) -> Deletion {
+    let at = clock::now();
+    let ports = serving_ports(pod);
+    let connections = process.and_then(|process| established(process, &ports));
+    let mut backends = balancer.backends().await;
+    backends.retain(|backend| backend.uid == uid);
+    let namespace = pod.namespace().unwrap_or_default();
+    Deletion { namespace, pod: pod.name_any(), uid, at, backends, connections }
+}
+
+pub(crate) fn is_ready(pod: &Pod) -> bool {
+    let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+}
+
+/// The ports that its containers declare; the lab's applications declare just those that they serve on.
+fn serving_ports(pod: &Pod) -> Vec<u16> {
+    let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
+    let ports = containers.flat_map(|container| container.ports.iter().flatten());
+    ports.filter_map(|port| u16::try_from(port.container_port).ok()).collect()
+}
+
+/// A process of the pod's first running container: the one whose control group is named after the container.
+fn process_of(pod: &Pod) -> Option<u32> {
+    let statuses = pod.status.as_ref()?.container_statuses.as_ref()?;
+    let running =
+        statuses.iter().find(|status| status.state.as_ref().is_some_and(|state| state.running.is_some()))?;
+    let container = running.container_id.as_ref()?.strip_prefix("containerd://")?;
+    fs::read_dir("/proc").ok()?.flatten().find_map(|entry| {
+        let process = entry.file_name().to_str()?.parse().ok()?;
+        let groups = fs::read_to_string(entry.path().join("cgroup")).ok()?;
+        groups.contains(container).then_some(process)
+    })
+}
+
+/// Established connections on `ports` in the network namespace of a process; none when it is gone.
+fn established(process: u32, ports: &[u16]) -> Option<usize> {
+    let tables = ["tcp", "tcp6"].map(|table| fs::read_to_string(format!("/proc/{process}/net/{table}")));
+    let [v4, v6] = tables;
+    // A kernel without IPv6 has no second table.
+    Some(count(&v4.ok()?, ports) + v6.map_or(0, |table| count(&table, ports)))
+}
+
+/// Counts in a table of the form `sl local_address rem_address st ...`, whose addresses end in `:PORT` and whose
+/// numbers are hexadecimal; state 01 is ESTABLISHED.
+fn count(table: &str, ports: &[u16]) -> usize {
+    let is_open = |line: &&str| {
+        let mut fields = line.split_whitespace();
+        let local = fields.nth(1).and_then(|address| address.rsplit_once(':'));
+        let port = local.and_then(|(_, port)| u16::from_str_radix(port, 16).ok());
+        fields.nth(1) == Some("01") && port.is_some_and(|port| ports.contains(&port))
+    };
+    table.lines().skip(1).filter(is_open).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_established_connections_on_the_serving_ports_are_counted() {
+        let table = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid\n\
+            0: 00000000:0050 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0\n\
+            1: 0A00F40A:0050 0100F40A:A1B2 01 00000000:00000000 00:00000000 00000000     0\n\
+            2: 0A00F40A:0050 0100F40A:A1B3 06 00000000:00000000 00:00000000 00000000     0\n\
+            3: 0A00F40A:1F91 0100F40A:A1B4 01 00000000:00000000 00:00000000 00000000     0\n\
+            4: 0A00F40A:C350 0100F40A:0050 01 00000000:00000000 00:00000000 00000000     0\n";
+        assert_eq!(count(table, &[80]), 1);
+        assert_eq!(count(table, &[80, 8081]), 2);
+        assert_eq!(count("", &[80]), 0);
+    }
+
+    #[test]
+    fn a_pod_without_connections_that_no_listener_sends_to_was_drained() {
+        let deletion = |connections| Deletion {
+            namespace: "shop".to_owned(),
+            pod: "web-0".to_owned(),
+            uid: "u".to_owned(),
+            at: Timestamp::UNIX_EPOCH,
+            backends: Vec::new(),
+            connections,
+        };
+        assert!(deletion(Some(0)).was_drained() && deletion(None).was_drained());
+        assert!(!deletion(Some(1)).was_drained());
+    }
+}
