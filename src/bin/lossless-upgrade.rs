@@ -37,7 +37,7 @@ fn main() -> ExitCode {
     };
     outcome.unwrap_or_else(|error| {
         // Not by println: a closed pipe must not become a panic.
-        let _ = writeln!(std::io::stderr(), "lossless-upgrade: {error:#}");
+        let _ = writeln!(std::io::stderr(), "lossless-upgrade: {}", telemetry::with_causes(error.as_ref()));
         ExitCode::FAILURE
     })
 }

@@ -8,6 +8,7 @@ use kube::{Api, Resource};
 use serde::de::DeserializeOwned;
 
 use super::ready::{Gate, ReadyGate};
+use super::telemetry::with_causes;
 
 /// Between two questions; a CRD is served a second or two after it was applied.
 const AGAIN: Duration = Duration::from_secs(2);
@@ -44,7 +45,7 @@ fn what_is_missing(error: &kube::Error, plural: &str, group: &str) -> String {
             "not allowed to list {plural}.{group}: {}. Apply the RBAC in deploy/, or give --namespace",
             status.message
         ),
-        other => format!("{plural}.{group} cannot be listed: {other}"),
+        other => format!("{plural}.{group} cannot be listed: {}", with_causes(other)),
     }
 }
 

@@ -1,5 +1,9 @@
 //! Logs: to standard error, as text for people or as JSON for a collector.
 
+use std::error::Error;
+use std::io::{IsTerminal as _, stderr};
+use std::iter::successors;
+
 use clap::ValueEnum;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
@@ -18,9 +22,50 @@ pub enum LogFormat {
 /// # Errors
 /// When a subscriber was installed before.
 pub fn init(format: LogFormat, filter: EnvFilter) -> Result<(), TryInitError> {
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(stderr)
+        .with_ansi(stderr().is_terminal());
     match format {
         LogFormat::Json => lines.json().flatten_event(true).finish().try_init(),
         LogFormat::Text => lines.finish().try_init(),
+    }
+}
+
+/// An error with all its causes, each said once: some errors name their cause in their own text, and
+/// some leave it to the reader, who then learns `client error (Connect)` and not why.
+#[must_use]
+pub fn with_causes(error: &(dyn Error + 'static)) -> String {
+    successors(Some(error), |error: &&(dyn Error + 'static)| (*error).source()).fold(
+        String::new(),
+        |told, cause| {
+            let cause = cause.to_string();
+            match (told.is_empty(), told.contains(&cause)) {
+                (true, _) => cause,
+                (false, true) => told,
+                (false, false) => format!("{told}: {cause}"),
+            }
+        },
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("{text}")]
+    struct Link {
+        text: &'static str,
+        source: Option<Box<Link>>,
+    }
+
+    #[test]
+    fn an_error_tells_each_cause_once() {
+        let link = |text, source| Link { text, source };
+        let refused = link("connection refused", None);
+        let connect = link("client error (Connect)", Some(Box::new(refused)));
+        let list = link("cannot list: client error (Connect)", Some(Box::new(connect)));
+        assert_eq!(with_causes(&list), "cannot list: client error (Connect): connection refused");
     }
 }

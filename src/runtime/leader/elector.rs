@@ -14,6 +14,7 @@ use super::Times;
 use super::evaluate::{Claim, Seen, evaluate};
 use crate::runtime::clock::Clock;
 use crate::runtime::config::LeaseRef;
+use crate::runtime::telemetry::with_causes;
 
 /// How long the release may take; what is late is waited out by the others.
 const RELEASE: Duration = Duration::from_secs(1);
@@ -68,7 +69,8 @@ impl Elector {
                     until.saturating_sub(self.clock.monotonic()).min(self.times.renew)
                 }
                 Ok(Err(error)) => {
-                    tracing::warn!(lease = self.name, %error, "the Lease cannot be read or written");
+                    let error = with_causes(&error);
+                    tracing::warn!(lease = self.name, error, "the Lease cannot be read or written");
                     self.times.renew
                 }
                 Err(_) => {
@@ -151,7 +153,8 @@ impl Elector {
             Ok(()) => tracing::info!(lease = self.name, "the Lease is released"),
             Err(error) => {
                 let error: kube::Error = error;
-                tracing::warn!(lease = self.name, %error, "the Lease is not released; the others wait it out");
+                let error = with_causes(&error);
+                tracing::warn!(lease = self.name, error, "the Lease is not released; the others wait it out");
             }
         }
     }
