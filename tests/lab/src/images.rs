@@ -245,11 +245,13 @@ impl Recipe {
         let mut stamp = self.containerfile();
         for (path, source) in self.layers.iter().flatten() {
             match source {
-                Source::Text(text) => stamp += &format!("{path}:\n{text}"),
+                Source::Text(text) => {
+                    let _ = write!(stamp, "{path}:\n{text}");
+                }
                 Source::File(file) => {
                     let found = fs::metadata(file).at(file)?;
-                    stamp +=
-                        &format!("{path}: {} bytes, {}.{}\n", found.len(), found.mtime(), found.mtime_nsec());
+                    let (bytes, seconds, nanos) = (found.len(), found.mtime(), found.mtime_nsec());
+                    let _ = writeln!(stamp, "{path}: {bytes} bytes, {seconds}.{nanos:09}");
                 }
             }
         }

@@ -97,13 +97,13 @@ pub fn enter(need: Need) -> Result<Inside, EnterError> {
 
 fn outside() -> Result<Infallible, EnterError> {
     requirements::check()?;
+    // Only children are affected: the next one is process 1 of the new namespace.
+    unshare(CloneFlags::CLONE_NEWPID).map_err(Missing::Namespaces)?;
     let lock = take_lock()?;
     empty(&paths::scratch())?;
     empty(&paths::logs())?;
     cgroups::sweep()?;
     let group = cgroups::Group::make()?;
-    // Only children are affected: the next one is process 1 of the new namespace.
-    unshare(CloneFlags::CLONE_NEWPID).map_err(Missing::Namespaces)?;
     let status = runtime()?.block_on(wait_for_init(&group));
     group.remove()?;
     fs::remove_dir_all(paths::scratch()).at(paths::scratch())?;
@@ -122,12 +122,11 @@ async fn wait_for_init(group: &cgroups::Group) -> Result<ExitStatus, LabError> {
             if let Some(id) = child.id() {
                 terminate(id);
             }
-            match tokio::time::timeout(STOP_LIMIT, child.wait()).await {
-                Ok(ended) => ended,
-                Err(_) => {
-                    child.kill().await.at("lab-init")?;
-                    child.wait().await
-                }
+            if let Ok(ended) = tokio::time::timeout(STOP_LIMIT, child.wait()).await {
+                ended
+            } else {
+                child.kill().await.at("lab-init")?;
+                child.wait().await
             }
         }
     };
@@ -195,7 +194,7 @@ fn reap(watched: u32) -> Option<i32> {
     loop {
         match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
             Ok(WaitStatus::Exited(pid, status)) if pid.as_raw().cast_unsigned() == watched => {
-                code = Some(status)
+                code = Some(status);
             }
             Ok(WaitStatus::Signaled(pid, signal, _)) if pid.as_raw().cast_unsigned() == watched => {
                 code = Some(128 + signal as i32);

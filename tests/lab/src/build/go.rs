@@ -62,7 +62,7 @@ pub(super) async fn build(module: &Module, progress: &Progress) -> Result<(), La
     let mut compiled = 0;
     let mut command = Command::new("go");
     command
-        .args(["build", "-v", "-trimpath", "-mod=readonly", "-ldflags", module.link, "-o"])
+        .args(["build", "-v", "-mod=readonly", "-ldflags", module.link, "-o"])
         .arg(folder.join(module.output))
         .args(module.packages)
         .current_dir(&source)
