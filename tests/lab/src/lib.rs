@@ -10,6 +10,13 @@
 //! | [`process`] | one running component: its recorded id, its log, its end |
 //! | [`progress`] | what the user sees while he waits |
 //! | [`paths`] | where the lab keeps things |
+//! | [`balancer`] | the cloud's load balancer and its controller, which lags and can be told to misbehave |
+//! | [`load`] | a steady load of three kinds of clients |
+//! | [`oracle`] | counts every request that got no whole answer |
+//! | [`watcher`] | an independent witness of what each pod had open when it was deleted |
+//! | [`scenario`] | deploy an application, change its version under load, see what that cost |
+//! | [`demo`] | plays three ways to upgrade under load, live, and compares them |
+//! | [`clock`] | the one reading of the wall clock |
 //! | [`error`] | what can go wrong, said so that the user knows what to do |
 //!
 //! A program that wants the lab calls [`sandbox::enter`] first thing in `main`, then [`cluster::Cluster::start`].
@@ -17,12 +24,19 @@
 #[cfg(not(target_os = "linux"))]
 compile_error!("the lab needs Linux: it runs a kubelet and pods in namespaces of its own");
 
+pub mod balancer;
 pub mod build;
+pub mod clock;
 pub mod cluster;
+pub mod demo;
 pub mod error;
 pub mod images;
+pub mod load;
+pub mod oracle;
 pub mod paths;
 pub mod process;
 pub mod progress;
 pub mod requirements;
 pub mod sandbox;
+pub mod scenario;
+pub mod watcher;

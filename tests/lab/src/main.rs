@@ -6,6 +6,7 @@ use anyhow::Context;
 use clap::{Parser, Subcommand};
 use lab::{
     cluster::Cluster,
+    demo::{self, Program, Verdict},
     progress::Progress,
     sandbox::{Need, enter},
 };
@@ -21,6 +22,12 @@ struct Arguments {
 enum Task {
     /// Builds and caches everything, and ends
     Build,
+    /// Upgrades a real nginx three ways under the same load, and compares what they lose
+    Demo {
+        /// Leave out the operator: only what the plain ways lose
+        #[arg(long)]
+        control: bool,
+    },
     /// Starts the cluster and runs a shell, or the given command, in it
     Shell {
         /// Make the operator's image available too
@@ -47,6 +54,17 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
         Task::Build => {
             enter(Need::Operator)?;
             Ok(ExitCode::SUCCESS)
+        }
+        Task::Demo { control } => {
+            let program = if control { Program::Control } else { Program::Whole };
+            let inside = enter(program.need())?;
+            let runtime = tokio::runtime::Runtime::new()?;
+            Ok(match runtime.block_on(demo::run(&inside, &Progress::new(), program))? {
+                Verdict::Proven => ExitCode::SUCCESS,
+                Verdict::Lost | Verdict::Blind => ExitCode::FAILURE,
+                // As a shell has it for a program that a Ctrl-C ended.
+                Verdict::Interrupted => ExitCode::from(130),
+            })
         }
         Task::Shell { operator, command } => {
             let inside = enter(if operator { Need::Operator } else { Need::Cluster })?;

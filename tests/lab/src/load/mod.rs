@@ -103,6 +103,12 @@ impl Load {
         self.clients.tally.report()
     }
 
+    /// Looks at this load from elsewhere, also after it has stopped.
+    #[must_use]
+    pub fn gauge(&self) -> Gauge {
+        Gauge(Arc::clone(&self.clients.tally))
+    }
+
     /// Asks nothing new, waits for the answers under way (at most 40 s, then they are time-outs) and reports.
     pub async fn stop(self) -> LossReport {
         let clients = &self.clients;
@@ -111,6 +117,18 @@ impl Load {
         // Every request has a time-out of its own below this, so all of them have ended then.
         let _all_ended = tokio::time::timeout(Self::LAST_ANSWER, clients.running.wait()).await;
         clients.tally.report()
+    }
+}
+
+/// What became of a load so far, for one who only looks.
+#[derive(Clone, Debug)]
+pub struct Gauge(Arc<Tally>);
+
+impl Gauge {
+    /// As [`Load::snapshot`].
+    #[must_use]
+    pub fn snapshot(&self) -> LossReport {
+        self.0.report()
     }
 }
 
