@@ -2,6 +2,7 @@
 //! `controller` -> `api`, `workflow`, `traffic`, `drain`; `workflow` -> nothing.
 
 pub mod api;
+pub mod controller;
 pub mod drain;
 pub mod runtime;
 pub mod traffic;

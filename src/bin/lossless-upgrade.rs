@@ -1,18 +1,21 @@
-//! The operator's program: `run`, and its helper `drain-counter`.
+//! The operator's program: `run`, and two helpers, `crd` and `drain-counter`.
 
 use std::io::Write as _;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 use clap::{Parser, Subcommand};
+use kube::Api;
 use tokio_util::sync::CancellationToken;
 
+use lossless_upgrade::api::{self, LosslessUpgrade};
+use lossless_upgrade::controller::{self, Context};
 use lossless_upgrade::drain::counter::{self, CounterArgs};
 use lossless_upgrade::runtime::clock::Clock;
 use lossless_upgrade::runtime::config::RunArgs;
 use lossless_upgrade::runtime::metrics::Metrics;
 use lossless_upgrade::runtime::ready::{Gate, ReadyGate};
-use lossless_upgrade::runtime::{client, health, leader, shutdown, telemetry};
+use lossless_upgrade::runtime::{client, health, leader, served, shutdown, telemetry};
 
 /// Carries a new version to a StatefulSet without losing one request.
 #[derive(Debug, Parser)]
@@ -26,6 +29,8 @@ struct Cli {
 enum Command {
     /// Run the operator, in a pod or with a kubeconfig
     Run(Box<RunArgs>),
+    /// Print the CRD as YAML
+    Crd,
     /// Count the connections of the pod it runs in; the operator starts it as an ephemeral container
     DrainCounter(CounterArgs),
 }
@@ -33,6 +38,7 @@ enum Command {
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Run(args) => run(*args),
+        Command::Crd => crd(),
         Command::DrainCounter(args) => drain_counter(args),
     };
     outcome.unwrap_or_else(|error| {
@@ -40,6 +46,12 @@ fn main() -> ExitCode {
         let _ = writeln!(std::io::stderr(), "lossless-upgrade: {}", telemetry::with_causes(error.as_ref()));
         ExitCode::FAILURE
     })
+}
+
+fn crd() -> anyhow::Result<ExitCode> {
+    let yaml = api::crd_yaml()?;
+    std::io::stdout().write_all(yaml.as_bytes()).context("the CRD cannot be written")?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// One thread: a hundred of these may run beside the pods of one node.
@@ -63,6 +75,7 @@ fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
 async fn operate(args: RunArgs, stop: &CancellationToken) -> anyhow::Result<()> {
     let metrics = Metrics::new()?;
     let ready = ReadyGate::default();
+    ready.close(Gate::Crd, "the API server was not asked yet");
     let listener = health::bind(args.telemetry.metrics_address).await?;
     tokio::select! {
         served = health::serve(listener, ready.clone(), metrics.clone()) => {
@@ -88,11 +101,24 @@ async fn act(
     let clock = Clock::system();
     let client = client::connect().await?;
     let lease = args.election.lease(client.default_namespace())?;
-    // No controller yet: it holds the Lease and is ready.
-    let work = async |end: CancellationToken| {
-        end.cancelled().await;
-        anyhow::Ok(())
+    let upgrades = match &args.scope.namespace {
+        Some(namespace) => Api::<LosslessUpgrade>::namespaced(client.clone(), namespace),
+        None => Api::all(client.clone()),
     };
+    tokio::select! {
+        () = stop.cancelled() => return Ok(()),
+        () = served::wait(upgrades, &ready) => {}
+    }
+
+    let context = Context {
+        client: client.clone(),
+        namespace: args.scope.namespace.clone(),
+        counter_image: args.scope.counter_image.clone(),
+        clock,
+        metrics: metrics.clone(),
+        ready: ready.clone(),
+    };
+    let work = |end: CancellationToken| controller::run(context.clone(), end);
     let changed = |leading| {
         metrics.leading(leading);
         if !leading {

@@ -1,0 +1,147 @@
+//! The shell: looks at the cluster, asks the procedure, records, acts, reports.
+//!
+//! | file | what is in it |
+//! |---|---|
+//! | `reconcile.rs` | one look, from top to bottom |
+//! | `observe/` | reads only: the cluster as the procedure sees it |
+//! | `record.rs` | the status, written before anything else |
+//! | `act.rs` | one effect on the world, by who has recorded it |
+//! | `report.rs` | status for people, conditions, events, metrics |
+//! | `session.rs` | what this process remembers of an object: nothing that a crash may not take |
+//! | `count.rs` | the tasks that ask the probes |
+//! | `wake.rs` | what makes an object be looked at |
+//! | `error.rs`, `names.rs` | classes of errors; names that we write |
+
+pub mod act;
+pub mod count;
+pub mod error;
+pub mod names;
+pub mod observe;
+pub mod reconcile;
+pub mod record;
+pub mod report;
+pub mod session;
+pub mod wake;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use kube::core::DeserializeGuard;
+use kube::runtime::controller::{Action, Config, applier};
+use kube::runtime::events::{Recorder, Reporter};
+use tokio_util::sync::CancellationToken;
+
+use crate::api::LosslessUpgrade;
+use crate::drain::socket::CounterSettings;
+use crate::runtime::clock::Clock;
+use crate::runtime::metrics::Metrics;
+use crate::runtime::ready::ReadyGate;
+use error::{Class, Error};
+use session::Sessions;
+use wake::Waker;
+
+/// An object as the watches see it: one that cannot be read must not end the watch.
+pub type Guarded = DeserializeGuard<LosslessUpgrade>;
+
+/// Objects looked at at the same time.
+const CONCURRENCY: u16 = 16;
+/// The longest wait between two tries after errors.
+const SLOWEST: Duration = Duration::from_secs(60);
+
+/// What the controller works with.
+#[derive(Clone)]
+pub struct Context {
+    /// Speaks with the API server; does not retry by itself.
+    pub client: kube::Client,
+    /// The one namespace to watch; none: all.
+    pub namespace: Option<String>,
+    /// Image of drain counters.
+    pub counter_image: Option<String>,
+    /// Time.
+    pub clock: Clock,
+    /// What Prometheus sees.
+    pub metrics: Metrics,
+    /// What `/readyz` says.
+    pub ready: ReadyGate,
+}
+
+impl Context {
+    fn counter(&self, life: Duration) -> CounterSettings {
+        CounterSettings {
+            image: self.counter_image.clone(),
+            manager: names::MANAGER.to_owned(),
+            life: crate::workflow::span::Span::seconds(life.as_secs()),
+        }
+    }
+}
+
+/// All that one term of leadership works with.
+pub struct Controller {
+    /// From the process.
+    pub context: Context,
+    /// What is remembered of each object.
+    pub sessions: Sessions,
+    /// What makes objects be looked at.
+    pub waker: Waker,
+    /// All objects, to find a second one on a target.
+    pub objects: kube::runtime::reflector::Store<Guarded>,
+    /// Writes events.
+    pub recorder: Recorder,
+}
+
+/// Runs the controller until `end`. Reconciles under way are finished, new ones are not begun.
+///
+/// # Errors
+/// When a watch ended for good, which is a defect.
+pub async fn run(context: Context, end: CancellationToken) -> anyhow::Result<()> {
+    let (waker, queue) = wake::queue(context.clock);
+    let (objects, watches) = wake::watch(&context, &waker, &end);
+    let reporter = Reporter { controller: names::MANAGER.into(), instance: None };
+    let controller = Arc::new(Controller {
+        sessions: Sessions::default(),
+        waker,
+        objects: objects.clone(),
+        recorder: Recorder::new(context.client.clone(), reporter),
+        context,
+    });
+    let applied = applier(
+        |object, controller| Box::pin(reconcile::reconcile(object, controller)),
+        on_error,
+        controller,
+        objects,
+        queue.take_until(end.clone().cancelled_owned()),
+        Config::default().concurrency(CONCURRENCY),
+    );
+    let applied = applied.for_each(|result| async {
+        if let Err(error) = result {
+            tracing::debug!(%error, "a reconcile did not come to its end");
+        }
+    });
+    tokio::select! {
+        () = applied => Ok(()),
+        ended = watches => ended,
+    }
+}
+
+fn on_error(object: Arc<Guarded>, error: &Error, controller: Arc<Controller>) -> Action {
+    let key = session::key(&*object);
+    let class = error.class();
+    controller.context.metrics.reconcile_failed(class.as_str());
+    let failures = controller.sessions.failures(&key);
+    let wait = match class {
+        Class::Conflict if failures <= 3 => Duration::from_millis(20),
+        Class::Conflict | Class::Retry | Class::Invalid => {
+            Duration::from_millis(500).saturating_mul(1 << failures.min(10)).min(SLOWEST)
+        }
+    };
+    match class {
+        Class::Conflict => {
+            tracing::debug!(object = %key.name, namespace = %key.namespace, %error, "look again")
+        }
+        Class::Retry | Class::Invalid => {
+            tracing::warn!(object = %key.name, namespace = %key.namespace, %error, ?wait, "will be tried again");
+        }
+    }
+    Action::requeue(wait)
+}

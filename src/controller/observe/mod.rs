@@ -1,0 +1,206 @@
+//! Reads only: the cluster as the procedure sees it. Everything is read from the API server at the
+//! moment of the look, so that no cache can be behind when something is deleted.
+
+mod levers;
+mod pods;
+mod preflight;
+mod set;
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::core::v1::{Namespace, Pod, Service};
+use kube::api::ListParams;
+use kube::{Api, ResourceExt};
+
+use super::error::Error;
+use super::names::{ABORT, RETRY, ROLLBACK};
+use super::session::Session;
+use super::{Controller, count::Pace};
+use crate::api::LosslessUpgrade;
+use crate::drain::{self, Means, PodTarget, Probe};
+use crate::runtime::metrics::Key;
+use crate::traffic::{self, Lever, Target};
+use crate::workflow::observed::Observed;
+use crate::workflow::ordinals::Ordinal;
+use crate::workflow::plan::Plan;
+use crate::workflow::state::{Actions, State};
+
+pub use pods::{explained_per_second, selector as pod_selector};
+
+/// One look: what the procedure sees, and the objects behind it, whose versions each write carries.
+pub struct Look {
+    /// What the procedure sees.
+    pub seen: Observed,
+    /// The StatefulSet.
+    pub set: Option<StatefulSet>,
+    /// Its pods.
+    pub pods: BTreeMap<Ordinal, Pod>,
+    /// The Services that the levers write, by lever in the order of the spec.
+    pub levers: Vec<(Box<dyn Lever>, Vec<Service>)>,
+    /// The probes.
+    pub probes: Vec<Box<dyn Probe>>,
+    /// What the user should know and what does not stop the run.
+    pub warnings: Vec<String>,
+}
+
+/// Looks at everything that concerns the object.
+///
+/// # Errors
+/// A read that failed: then nothing is decided.
+pub async fn look(
+    controller: &Controller,
+    object: &LosslessUpgrade,
+    plan: &Plan,
+    state: &State,
+    session: &mut Session,
+) -> Result<Look, Error> {
+    let client = &controller.context.client;
+    let namespace = object.namespace().unwrap_or_default();
+    let name = &object.spec.target_ref.name;
+    let sets: Api<StatefulSet> = Api::namespaced(client.clone(), &namespace);
+    let set = sets.get_opt(name).await.map_err(Error::api("reading the StatefulSet"))?;
+    let set_view = set.as_ref().map(set::view).transpose()?;
+    let pods = match &set {
+        Some(set) => pods::of(client, &namespace, set).await?,
+        None => BTreeMap::new(),
+    };
+    let means = Means {
+        client: client.clone(),
+        counter: controller.context.counter(plan.drain.timeout + set::COUNTER_SPARE),
+        now: {
+            let clock = controller.context.clock;
+            std::sync::Arc::new(move || clock.now())
+        },
+    };
+    let probes = object.spec.drain.probes.iter().map(|spec| drain::probe(spec, &means));
+    let probes = probes.collect::<Result<Vec<_>, _>>()?;
+    let run = state.run.as_ref().map(|run| run.id.as_str());
+    let counter = probes.iter().any(|probe| probe.counter().is_some());
+    let views = pods.iter().map(|(ordinal, pod)| {
+        (*ordinal, pods::view(pod, set.as_ref(), counter.then_some(run.unwrap_or_default())))
+    });
+    let mut seen = Observed {
+        deleting: object.metadata.deletion_timestamp.is_some(),
+        namespace_terminating: namespace_terminating(client, object, &namespace).await?,
+        set: set_view,
+        pods: views.collect(),
+        levers: Vec::new(),
+        drains: session.counting.views(controller.context.clock.monotonic()),
+        problems: Vec::new(),
+        levers_before: Vec::new(),
+        templates: BTreeMap::new(),
+        actions: actions(object),
+    };
+    let mut look = Look {
+        seen: Observed::default(),
+        pods,
+        levers: traffic::levers(&object.spec.traffic.levers)?
+            .into_iter()
+            .map(|lever| (lever, Vec::new()))
+            .collect(),
+        probes,
+        set,
+        warnings: Vec::new(),
+    };
+    if state.run.is_some() {
+        levers::look(
+            client,
+            &namespace,
+            name,
+            state,
+            session,
+            &mut look,
+            &mut seen,
+            controller.context.clock.now(),
+        )
+        .await?;
+    } else if preflight::may_begin(plan, &seen) {
+        preflight::look(controller, object, &namespace, &mut look, &mut seen).await?;
+    }
+    look.seen = seen;
+    Ok(look)
+}
+
+/// The target as the levers know it.
+pub fn target<'a>(
+    name: &'a str,
+    set: Option<&'a StatefulSet>,
+    none: &'a BTreeMap<String, String>,
+) -> Target<'a> {
+    let spec = set.and_then(|set| set.spec.as_ref());
+    let template = spec.and_then(|spec| spec.template.metadata.as_ref());
+    Target {
+        set: name,
+        governing: spec.and_then(|spec| spec.service_name.as_deref()).unwrap_or_default(),
+        pod_labels: template.and_then(|meta| meta.labels.as_ref()).unwrap_or(none),
+        pod_annotations: template.and_then(|meta| meta.annotations.as_ref()).unwrap_or(none),
+    }
+}
+
+/// Only asked when the object goes: whether it is worth putting anything back.
+async fn namespace_terminating(
+    client: &kube::Client,
+    object: &LosslessUpgrade,
+    name: &str,
+) -> Result<bool, Error> {
+    if object.metadata.deletion_timestamp.is_none() {
+        return Ok(false);
+    }
+    let namespaces: Api<Namespace> = Api::all(client.clone());
+    let namespace = namespaces.get_opt(name).await.map_err(Error::api("reading the namespace"))?;
+    Ok(namespace.is_none_or(|namespace| namespace.metadata.deletion_timestamp.is_some()))
+}
+
+fn actions(object: &LosslessUpgrade) -> Actions {
+    let word = |name: &str| object.annotations().get(name).filter(|value| !value.is_empty()).cloned();
+    Actions { abort: word(ABORT), rollback: word(ROLLBACK), retry: word(RETRY) }
+}
+
+impl Look {
+    /// Begins to count the pods that are to be counted, and ends the counting of all others.
+    pub fn count(
+        &self,
+        controller: &Controller,
+        object: &LosslessUpgrade,
+        state: &State,
+        session: &mut Session,
+        key: &Key,
+    ) {
+        let uids = crate::workflow::counted(state, &self.seen);
+        session.counting.keep(&uids);
+        if self.probes.is_empty() {
+            return;
+        }
+        let drain = &object.spec.drain;
+        for (ordinal, pod) in &self.pods {
+            let uid = pod.metadata.uid.as_deref().unwrap_or_default();
+            if !uids.contains(uid) || session.counting.has(uid) {
+                continue;
+            }
+            let pace = Pace {
+                interval: drain.interval.into(),
+                stable_for: drain.stable_for.into(),
+                new_per_second: f64::from(drain.max_new_per_second) + explained_per_second(pod),
+            };
+            let wake = (controller.waker.clone(), key.clone());
+            let target = self.pod_target(*ordinal, pod, state);
+            session.counting.start(&self.probes, &target, pace, controller.context.clock, wake);
+        }
+    }
+
+    /// A pod as the probes need it.
+    pub fn pod_target(&self, ordinal: Ordinal, pod: &Pod, state: &State) -> PodTarget {
+        let services: Vec<Service> =
+            self.levers.iter().flat_map(|(_, services)| services.iter().cloned()).collect();
+        let run = state.run.as_ref().map(|run| run.id.clone()).unwrap_or_default();
+        pods::target(ordinal, pod, &services, run)
+    }
+}
+
+/// All Services of a namespace.
+async fn services(client: &kube::Client, namespace: &str) -> Result<Vec<Service>, Error> {
+    let api: Api<Service> = Api::namespaced(client.clone(), namespace);
+    let list = api.list(&ListParams::default()).await.map_err(Error::api("listing the Services"))?;
+    Ok(list.items)
+}

@@ -1,0 +1,247 @@
+//! The StatefulSet's pods.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodCondition, Probe as KubeletProbe, Service};
+use kube::api::ListParams;
+use kube::core::Selector;
+use kube::{Api, ResourceExt};
+
+use crate::controller::error::Error;
+use crate::controller::names::{FENCE, REVISION};
+use crate::drain::PodTarget;
+use crate::drain::ports::resolve_target_ports;
+use crate::drain::socket::{CounterState, counter_state};
+use crate::workflow::observed::{CounterView, ImageView, PodView};
+use crate::workflow::ordinals::Ordinal;
+
+/// A pod whose Ready condition is as old as the pod itself was never Ready. The kubelet writes both
+/// at its first look, in seconds that may differ by one.
+const FIRST_LOOK_SECONDS: i64 = 1;
+
+/// The label selector of the StatefulSet's pods.
+pub fn selector(set: &StatefulSet) -> Option<String> {
+    let selector: Selector = set.spec.as_ref()?.selector.clone().try_into().ok()?;
+    Some(selector.to_string())
+}
+
+/// The pods that the StatefulSet owns, by ordinal.
+pub async fn of(
+    client: &kube::Client,
+    namespace: &str,
+    set: &StatefulSet,
+) -> Result<BTreeMap<Ordinal, Pod>, Error> {
+    let selector = selector(set).ok_or(Error::Incomplete("the StatefulSet's selector cannot be read"))?;
+    let api: Api<Pod> = Api::namespaced(client.clone(), namespace);
+    let list = api.list(&ListParams::default().labels(&selector)).await;
+    let pods = list.map_err(Error::api("listing the pods"))?.items.into_iter();
+    let owned =
+        |pod: &Pod| pod.owner_references().iter().any(|owner| Some(&owner.uid) == set.metadata.uid.as_ref());
+    let prefix = format!("{}-", set.name_any());
+    Ok(pods
+        .filter(owned)
+        .filter_map(|pod| {
+            let ordinal = pod.metadata.name.as_deref()?.strip_prefix(&prefix)?.parse().ok()?;
+            Some((ordinal, pod))
+        })
+        .collect())
+}
+
+/// A pod as the procedure sees it. `run` is given where a probe counts from inside the pod.
+pub fn view(pod: &Pod, set: Option<&StatefulSet>, run: Option<&str>) -> PodView {
+    let status = pod.status.as_ref();
+    let terminating = pod.metadata.deletion_timestamp.is_some();
+    let condition = |kind: &str| {
+        status.and_then(|status| status.conditions.as_ref()?.iter().find(|condition| condition.type_ == kind))
+    };
+    let ready = condition("Ready");
+    let scheduled = condition("PodScheduled").filter(|scheduled| scheduled.status == "False");
+    let containers = || containers(pod);
+    PodView {
+        name: pod.name_any(),
+        uid: pod.metadata.uid.clone().unwrap_or_default(),
+        revision: pod.labels().get(REVISION).cloned().unwrap_or_default(),
+        ready: !terminating && ready.is_some_and(|ready| ready.status == "True"),
+        never_ready: never_ready(pod, ready),
+        running: containers()
+            .any(|container| container.state.as_ref().is_some_and(|state| state.running.is_some())),
+        terminating,
+        restarts: containers()
+            .map(|container| u32::try_from(container.restart_count).unwrap_or_default())
+            .sum(),
+        image: image(pod, set),
+        trouble: scheduled
+            .and_then(|scheduled| scheduled.message.clone())
+            .or_else(|| containers().find_map(trouble)),
+        unschedulable: scheduled
+            .is_some_and(|scheduled| scheduled.reason.as_deref() == Some("Unschedulable")),
+        counter: run.map_or(CounterView::NotNeeded, |run| counter(pod, run)),
+        fence: pod.annotations().get(FENCE).cloned(),
+    }
+}
+
+/// The containers of the application, sidecars among them; ephemeral ones are ours or a person's.
+fn containers(pod: &Pod) -> impl Iterator<Item = &ContainerStatus> {
+    pod.status.iter().flat_map(|status| {
+        status.container_statuses.iter().flatten().chain(status.init_container_statuses.iter().flatten())
+    })
+}
+
+fn never_ready(pod: &Pod, ready: Option<&PodCondition>) -> bool {
+    let Some(ready) = ready else { return true };
+    let start = pod.status.as_ref().and_then(|status| status.start_time.as_ref());
+    match (start, &ready.last_transition_time) {
+        _ if ready.status == "True" => false,
+        // Not started: the scheduler or nobody has written the condition.
+        (None, _) => true,
+        (Some(start), Some(changed)) => changed.0.as_second() - start.0.as_second() <= FIRST_LOOK_SECONDS,
+        (Some(_), None) => false,
+    }
+}
+
+fn trouble(container: &ContainerStatus) -> Option<String> {
+    let waiting = container.state.as_ref()?.waiting.as_ref()?;
+    let reason = waiting
+        .reason
+        .as_deref()
+        .filter(|reason| *reason != "ContainerCreating" && *reason != "PodInitializing")?;
+    let message = waiting.message.as_deref().unwrap_or_default();
+    Some(format!("{} {reason} {message}", container.name).trim_end().to_owned())
+}
+
+/// A pod's own spec says what its kubelet runs: each new version is a new pod. The spec is compared
+/// with the template where it is of this revision, unless admission rewrote it, which shows as a
+/// container that runs what its own spec says. The running image is compared by repository: the
+/// runtime may name an image by another tag of the same digest.
+fn image(pod: &Pod, set: Option<&StatefulSet>) -> ImageView {
+    let wanted: BTreeMap<&str, &str> = pod
+        .spec
+        .iter()
+        .flat_map(|spec| spec.containers.iter())
+        .filter_map(|container| Some((container.name.as_str(), container.image.as_deref()?)))
+        .collect();
+    let known = set.is_some() && !wanted.is_empty();
+    let statuses: BTreeMap<&str, &ContainerStatus> =
+        containers(pod).map(|status| (status.name.as_str(), status)).collect();
+    for (name, image) in &wanted {
+        let Some(status) = statuses.get(name).filter(|status| known && !status.image_id.is_empty()) else {
+            return ImageView::Unknown;
+        };
+        if !status.image.starts_with("sha256:") && repository(&status.image) != repository(image) {
+            return ImageView::Wrong(format!("{} in container {name} instead of {image}", status.image));
+        }
+    }
+    if wanted.is_empty() { ImageView::Unknown } else { ImageView::Right }
+}
+
+/// The repository of an image reference, with Docker's defaults written out.
+fn repository(image: &str) -> String {
+    let image = image.split('@').next().unwrap_or(image);
+    let (path, last) = image.rsplit_once('/').unwrap_or(("", image));
+    let last = last.split(':').next().unwrap_or(last);
+    let path = if path.is_empty() { "library" } else { path };
+    let registry = path.split('/').next().unwrap_or_default();
+    let host = registry.contains('.') || registry.contains(':') || registry == "localhost";
+    if host { format!("{path}/{last}") } else { format!("docker.io/{path}/{last}") }
+}
+
+fn counter(pod: &Pod, run: &str) -> CounterView {
+    let state = counter_state(pod, run);
+    match &state {
+        CounterState::Absent => CounterView::Absent,
+        CounterState::Starting { .. } | CounterState::Running { .. } => CounterView::Present,
+        CounterState::Ended { why, .. } if state.next().is_none() => {
+            CounterView::Refused(format!("it ended again and again: {why}"))
+        }
+        CounterState::Ended { .. } => CounterView::Absent,
+        CounterState::Failing { why, .. } => CounterView::Refused(why.clone()),
+    }
+}
+
+/// New connections a second that the kubelet's own probes make.
+pub fn explained_per_second(pod: &Pod) -> f64 {
+    let containers =
+        pod.spec.iter().flat_map(|spec| spec.containers.iter().chain(spec.init_containers.iter().flatten()));
+    containers
+        .flat_map(|container| {
+            [&container.readiness_probe, &container.liveness_probe, &container.startup_probe]
+        })
+        .filter_map(Option::as_ref)
+        .filter(|probe| probe.exec.is_none())
+        .map(|probe: &KubeletProbe| 1.0 / f64::from(probe.period_seconds.unwrap_or(10).max(1)))
+        .sum()
+}
+
+/// A pod as the probes need it. Ports that cannot be resolved are none, which the probe refuses.
+pub fn target(ordinal: Ordinal, pod: &Pod, services: &[Service], run: String) -> PodTarget {
+    PodTarget {
+        namespace: pod.namespace().unwrap_or_default(),
+        name: pod.name_any(),
+        uid: pod.metadata.uid.clone().unwrap_or_default(),
+        ip: pod.status.as_ref().and_then(|status| status.pod_ip.as_ref()?.parse().ok()),
+        ordinal,
+        run,
+        ports: resolve_target_ports(pod, services).unwrap_or_default(),
+        host_network: pod.spec.as_ref().and_then(|spec| spec.host_network).unwrap_or_default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn pod(status: &serde_json::Value) -> Pod {
+        serde_json::from_value(json!({
+            "metadata": {"name": "web-0", "uid": "u", "labels": {"controller-revision-hash": "web-1"}},
+            "spec": {"containers": [{"name": "web", "image": "nginx:1.25",
+                "readinessProbe": {"httpGet": {"port": 80}, "periodSeconds": 2}}]},
+            "status": status,
+        }))
+        .unwrap()
+    }
+
+    fn ready(status: &str, since: &str) -> serde_json::Value {
+        json!({
+            "startTime": "2026-01-01T00:00:00Z",
+            "conditions": [{"type": "Ready", "status": status, "lastTransitionTime": since}],
+        })
+    }
+
+    #[test]
+    fn a_pod_whose_readiness_never_changed_was_never_ready() {
+        let view = |status| super::view(&pod(&status), None, None);
+        assert!(view(json!({})).never_ready);
+        assert!(view(ready("False", "2026-01-01T00:00:01Z")).never_ready);
+        assert!(!view(ready("False", "2026-01-01T00:00:09Z")).never_ready);
+        assert!(!view(ready("True", "2026-01-01T00:00:09Z")).never_ready);
+    }
+
+    #[test]
+    fn a_pod_on_its_way_out_is_not_ready() {
+        let mut going = pod(&ready("True", "2026-01-01T00:00:09Z"));
+        going.metadata.deletion_timestamp = serde_json::from_value(json!("2026-01-01T00:01:00Z")).unwrap();
+        let view = super::view(&going, None, None);
+        assert!(!view.ready && view.terminating);
+    }
+
+    #[test]
+    fn image_references_are_compared_by_repository_with_the_defaults_written_out() {
+        for (one, other) in [
+            ("nginx:1.25", "docker.io/library/nginx:1.25"),
+            ("nginx@sha256:00", "nginx:1"),
+            ("team/app:1", "docker.io/team/app:2"),
+            ("registry.example:5000/app:1", "registry.example:5000/app:1"),
+        ] {
+            assert_eq!(repository(one), repository(other), "{one} {other}");
+        }
+        assert_ne!(repository("registry.example/app"), repository("app"));
+    }
+
+    #[test]
+    fn the_kubelets_own_probes_are_explained() {
+        assert!((explained_per_second(&pod(&json!({}))) - 0.5).abs() < 1e-9);
+    }
+}

@@ -1,0 +1,166 @@
+//! What stands against beginning a run, and what it would have to put back. Nothing is written.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::apps::v1::ControllerRevision;
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use kube::api::ListParams;
+use kube::{Api, ResourceExt};
+
+use super::{Look, pods, services, target};
+use crate::api::LosslessUpgrade;
+use crate::controller::Controller;
+use crate::controller::error::Error;
+use crate::traffic::cover;
+use crate::workflow::observed::Observed;
+use crate::workflow::plan::Plan;
+use crate::workflow::reasons::{Problem, Reason};
+use crate::workflow::state::{SavedLever, State};
+
+/// Whether a run may be wanted at all: else nothing more is read, so that an object at rest costs
+/// next to nothing.
+pub fn may_begin(plan: &Plan, seen: &Observed) -> bool {
+    let Some(set) = &seen.set else { return false };
+    let Some(revision) = &set.update_revision else { return false };
+    !seen.deleting
+        && (seen.pods.values().any(|pod| pod.revision != *revision)
+            || plan.images.iter().any(|(container, image)| set.images.get(container) != Some(image)))
+}
+
+/// Looks at all that stands against a run.
+pub async fn look(
+    controller: &Controller,
+    object: &LosslessUpgrade,
+    namespace: &str,
+    look: &mut Look,
+    seen: &mut Observed,
+) -> Result<(), Error> {
+    let client = &controller.context.client;
+    seen.problems.extend(taken(controller, object));
+    levers(client, object, namespace, look, seen).await?;
+    seen.problems.extend(autoscaled(client, namespace, &object.spec.target_ref.name).await?);
+    seen.templates = templates(client, namespace, look).await?;
+    if seen.problems.is_empty() {
+        seen.problems.extend(admitted(look).await);
+    }
+    Ok(())
+}
+
+/// Of several objects on one target the oldest counts, and by name where they are as old.
+fn taken(controller: &Controller, object: &LosslessUpgrade) -> Option<Problem> {
+    let age = |object: &LosslessUpgrade| {
+        (object.metadata.creation_timestamp.as_ref().map(|at| at.0), object.name_any())
+    };
+    let others = controller.objects.state();
+    let mut others = others.iter().filter_map(|other| other.0.as_ref().ok());
+    let first = others.find(|other| {
+        other.namespace() == object.namespace()
+            && other.name_any() != object.name_any()
+            && other.spec.target_ref.name == object.spec.target_ref.name
+            && age(other) < age(object)
+    })?;
+    let text = format!(
+        "LosslessUpgrade {} has the same target {}. Delete one of the two",
+        first.name_any(),
+        object.spec.target_ref.name
+    );
+    Some(Problem::new(Reason::TargetTaken, text))
+}
+
+async fn levers(
+    client: &kube::Client,
+    object: &LosslessUpgrade,
+    namespace: &str,
+    look: &mut Look,
+    seen: &mut Observed,
+) -> Result<(), Error> {
+    let all = services(client, namespace).await?;
+    let none = BTreeMap::new();
+    let target = target(&object.spec.target_ref.name, look.set.as_ref(), &none);
+    let mut covered = Vec::new();
+    for (lever, services) in &mut look.levers {
+        match lever.services(&target, &all) {
+            Err(problems) => {
+                let problems =
+                    problems.iter().map(|problem| Problem::new(Reason::LeverUnusable, problem.to_string()));
+                seen.problems.extend(problems);
+            }
+            Ok(selection) => {
+                look.warnings.extend(selection.warnings.iter().map(ToString::to_string));
+                for service in all.iter().filter(|service| selection.services.contains(&service.name_any())) {
+                    seen.levers_before.push(SavedLever {
+                        lever: lever.kind().to_string(),
+                        name: service.name_any(),
+                        before: lever.value(service).map(str::to_owned),
+                    });
+                    services.push(service.clone());
+                }
+                covered.extend(selection.services);
+            }
+        }
+    }
+    let moves = look.levers.iter().any(|(lever, _)| lever.key().is_some());
+    let uncovered = cover::uncovered(&target, &all, &covered, &object.spec.traffic.ignore_services);
+    if moves && !uncovered.is_empty() && seen.problems.is_empty() {
+        let text = format!(
+            "These Services also send connections to the pods, and no lever covers them: {}. Add them to the lever, or to spec.traffic.ignoreServices if losing their requests is acceptable",
+            uncovered.join(", ")
+        );
+        seen.problems.push(Problem::new(Reason::ServiceNotCovered, text));
+    }
+    Ok(())
+}
+
+async fn autoscaled(client: &kube::Client, namespace: &str, set: &str) -> Result<Option<Problem>, Error> {
+    let api: Api<HorizontalPodAutoscaler> = Api::namespaced(client.clone(), namespace);
+    let list =
+        api.list(&ListParams::default()).await.map_err(Error::api("listing the HorizontalPodAutoscalers"))?;
+    let owner = list.items.into_iter().find(|scaler| {
+        let aim = scaler.spec.as_ref().map(|spec| &spec.scale_target_ref);
+        aim.is_some_and(|aim| aim.kind == "StatefulSet" && aim.name == set)
+    });
+    Ok(owner.map(|owner| {
+        let text = format!(
+            "HorizontalPodAutoscaler {} owns the replicas of StatefulSet {set} and would take the surge away. Delete it for the length of the run, or aim it elsewhere",
+            owner.name_any()
+        );
+        Problem::new(Reason::AutoscalerOwnsReplicas, text)
+    }))
+}
+
+/// The pod templates of the StatefulSet's revisions, as JSON text without the patch directive that
+/// the StatefulSet controller stores with them.
+async fn templates(
+    client: &kube::Client,
+    namespace: &str,
+    look: &Look,
+) -> Result<BTreeMap<String, String>, Error> {
+    let Some(set) = &look.set else { return Ok(BTreeMap::new()) };
+    let Some(selector) = pods::selector(set) else { return Ok(BTreeMap::new()) };
+    let api: Api<ControllerRevision> = Api::namespaced(client.clone(), namespace);
+    let list = api.list(&ListParams::default().labels(&selector)).await;
+    let revisions = list.map_err(Error::api("listing the ControllerRevisions"))?.items.into_iter();
+    Ok(revisions
+        .filter(|revision| {
+            revision.owner_references().iter().any(|owner| Some(&owner.uid) == set.metadata.uid.as_ref())
+        })
+        .filter_map(|revision| {
+            let mut template = revision.data.as_ref()?.0.pointer("/spec/template")?.clone();
+            template.as_object_mut()?.remove("$patch");
+            Some((revision.name_any(), template.to_string()))
+        })
+        .collect())
+}
+
+/// Whether the probes may work on a pod, as a dry run.
+async fn admitted(look: &Look) -> Option<Problem> {
+    let (ordinal, pod) = look.pods.iter().find(|(_, pod)| pods::view(pod, None, None).ready)?;
+    let target = look.pod_target(*ordinal, pod, &State::default());
+    for probe in &look.probes {
+        if let Err(refusal) = probe.admit(&target).await {
+            let text = format!("The {} probe cannot be used on {}: {refusal}", probe.kind(), pod.name_any());
+            return Some(Problem::new(Reason::ProbeUnusable, text));
+        }
+    }
+    None
+}

@@ -1,0 +1,212 @@
+//! One look at one object, from top to bottom: observe, decide, record, act, report.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use kube::runtime::controller::Action;
+use kube::{Api, ResourceExt};
+
+use super::act::{self, Scene};
+use super::error::{Class, Error};
+use super::names::FINALIZER;
+use super::observe::{self, Look, pod_selector};
+use super::record::{self, Recorded};
+use super::session::{self, Session};
+use super::{Controller, Guarded, report};
+use crate::api::{LosslessUpgrade, plan, record as status_record};
+use crate::runtime::metrics::Key;
+use crate::traffic::apply::best_write_moment;
+use crate::workflow;
+use crate::workflow::decision::{Decision, Effect};
+use crate::workflow::reasons::{Problem, Reason};
+use crate::workflow::state::{Rest, State};
+
+/// The status is written for its live numbers alone at most this often.
+const LIVE: Duration = Duration::from_secs(10);
+/// A moment that is nearer than this is now.
+const NOW: Duration = Duration::from_millis(20);
+
+/// Looks at the object once.
+///
+/// # Errors
+/// When the look did not come to its end; what was recorded stays, and the next look goes on.
+pub async fn reconcile(object: Arc<Guarded>, controller: Arc<Controller>) -> Result<Action, Error> {
+    let key = session::key(&*object);
+    let began = controller.context.clock.monotonic();
+    let session = controller.sessions.of(&key);
+    let mut session = session.lock().await;
+    let woken = controller.waker.since(&key);
+    let scheduled = session.scheduled.take().filter(|at| *at <= began);
+    let due = woken.into_iter().chain(scheduled).min().unwrap_or(began);
+
+    let outcome = look(&controller, &key, &mut session, due).await;
+    controller.context.metrics.reconcile_took(controller.context.clock.monotonic() - began);
+    match outcome {
+        Ok(wait) => {
+            session.failures = 0;
+            session.scheduled = wait.map(|wait| controller.context.clock.monotonic() + wait);
+            Ok(wait.map_or_else(Action::await_change, Action::requeue))
+        }
+        Err(error) => {
+            // The lock is held here, so that the count is not lost.
+            session.failures = session.failures.saturating_add(1);
+            Err(error)
+        }
+    }
+}
+
+/// How long until the next look; none: until something changes.
+async fn look(
+    controller: &Controller,
+    key: &Key,
+    session: &mut Session,
+    due: Duration,
+) -> Result<Option<Duration>, Error> {
+    let context = &controller.context;
+    let api: Api<LosslessUpgrade> = Api::namespaced(context.client.clone(), &key.namespace);
+    let object = match api.get_opt(&key.name).await {
+        Ok(Some(object)) => object,
+        Ok(None) => {
+            context.metrics.forget(key);
+            controller.sessions.forget(key);
+            return Ok(None);
+        }
+        Err(error) => return Err(Error::api("reading the object")(error)),
+    };
+    if object.metadata.deletion_timestamp.is_some() && !has_finalizer(&object) {
+        return Ok(None);
+    }
+    if object.metadata.deletion_timestamp.is_none() && !has_finalizer(&object) {
+        // Before anything else is written: from here on the object does not go without us.
+        act::finalizer(context, &object, true).await?;
+        return Ok(Some(Duration::ZERO));
+    }
+    let state = object.status.as_ref().map(status_record::state).unwrap_or_default();
+
+    // observe (reads only)
+    let (seen, plan) = match observed(controller, &object, &state, session).await {
+        Err(error) if error.class() == Class::Invalid => {
+            return invalid(controller, &api, object, &state, &error).await;
+        }
+        other => other?,
+    };
+    // decide (no client)
+    let now = context.clock.now();
+    let decision = workflow::decide(&plan, &state, &seen.seen, now);
+    if let Some(wait) = not_this_moment(&decision, now) {
+        return Ok(Some(wait));
+    }
+    // record (status)
+    let (recorded, written) =
+        match recorded(controller, &api, &object, &seen, &decision, session, now).await? {
+            Some(recorded) => (Some(recorded), true),
+            None => (None, false),
+        };
+    // act (one effect)
+    let mut done = Ok(());
+    if let (Some(effect), Some(recorded)) = (&decision.effect, recorded) {
+        let scene = Scene {
+            context,
+            object: &object,
+            namespace: &key.namespace,
+            state: &decision.state,
+            look: &seen,
+        };
+        done = act::act(&scene, effect, session, recorded).await;
+    }
+    // report (events, metrics) and what is to be watched from here on
+    let selector = seen.set.as_ref().filter(|_| decision.state.run.is_some()).and_then(pod_selector);
+    session.watch(&context.client, &controller.waker, key, selector.as_deref());
+    seen.count(controller, &object, &decision.state, session, key);
+    report::metrics(controller, key, &state, &seen.seen, &decision, now);
+    if written && (decision.state != state || decision.effect.is_some()) {
+        context.metrics.acted_late(key, context.clock.monotonic().saturating_sub(due));
+    }
+    report::events(controller, &object, decision.notes.clone());
+    done?;
+    Ok(next_look(&decision, session, context.clock.monotonic(), context.clock.now()))
+}
+
+fn has_finalizer(object: &LosslessUpgrade) -> bool {
+    object.finalizers().iter().any(|name| name == FINALIZER)
+}
+
+async fn observed(
+    controller: &Controller,
+    object: &LosslessUpgrade,
+    state: &State,
+    session: &mut Session,
+) -> Result<(Look, workflow::plan::Plan), Error> {
+    let plan = plan::plan(&object.spec)?;
+    let look = observe::look(controller, object, &plan, state, session).await?;
+    Ok((look, plan))
+}
+
+/// A spec that slipped past the API server's rules: said, and not worked on. A run under way waits.
+async fn invalid(
+    controller: &Controller,
+    api: &Api<LosslessUpgrade>,
+    mut object: LosslessUpgrade,
+    state: &State,
+    error: &Error,
+) -> Result<Option<Duration>, Error> {
+    let problem = Problem::new(Reason::InvalidObject, error.to_string());
+    let mut state = state.clone();
+    if state.run.is_none() {
+        state.rest = Rest::Blocked(problem.clone());
+    }
+    let mut status = object.status.clone().unwrap_or_default();
+    status_record::record(state, &mut status);
+    status.message.clone_from(&problem.text);
+    status.observed_generation = object.metadata.generation.unwrap_or_default();
+    if object.status.as_ref() != Some(&status) {
+        object.status = Some(status);
+        record::record(api, &object).await?;
+        report::events(controller, &object, vec![problem.into()]);
+    }
+    Ok(None)
+}
+
+/// A write that is to end a doubt comes late in a second: the stamps that answer it have seconds.
+fn not_this_moment(decision: &Decision, now: Timestamp) -> Option<Duration> {
+    let Some(Effect::SetLevers { again: true, .. }) = &decision.effect else { return None };
+    let wait: Duration = best_write_moment(now).duration_since(now).try_into().unwrap_or_default();
+    (wait > NOW).then_some(wait)
+}
+
+/// Writes the status where the decision changes it, or where an effect asks for the proof.
+async fn recorded(
+    controller: &Controller,
+    api: &Api<LosslessUpgrade>,
+    object: &LosslessUpgrade,
+    look: &Look,
+    decision: &Decision,
+    session: &mut Session,
+    now: Timestamp,
+) -> Result<Option<Recorded>, Error> {
+    let status = report::status(object, look, decision, now);
+    let before = object.status.clone().unwrap_or_default();
+    let moved = report::without_live(&status) != report::without_live(&before)
+        || status.target.as_ref().map(|target| &target.update_revision)
+            != before.target.as_ref().map(|target| &target.update_revision);
+    let clock = controller.context.clock.monotonic();
+    let live_due = session.live_written.is_none_or(|at| clock.saturating_sub(at) >= LIVE);
+    if !moved && decision.effect.is_none() && (status == before || !live_due) {
+        return Ok(None);
+    }
+    let mut object = object.clone();
+    // An effect of an unchanged state needs the proof and no new content.
+    object.status = Some(if moved || live_due { status } else { before });
+    let recorded = record::record(api, &object).await?;
+    session.live_written = Some(clock);
+    Ok(Some(recorded))
+}
+
+/// When to look again: at the moment that something is due, and right after an effect.
+fn next_look(decision: &Decision, session: &Session, clock: Duration, now: Timestamp) -> Option<Duration> {
+    let wake = decision.wake.map(|at| at.duration_since(now).try_into().unwrap_or_default());
+    let live = session.live_written.filter(|_| decision.state.run.is_some());
+    let live = live.map(|at| (at + LIVE).saturating_sub(clock).max(NOW));
+    wake.into_iter().chain(live).min()
+}

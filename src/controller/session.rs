@@ -1,0 +1,97 @@
+//! What this process remembers of an object. Nothing here is needed to go on after a crash: without
+//! it a wait takes longer, and never shorter.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Pod, Service};
+use kube::core::PartialObjectMeta;
+use kube::runtime::watcher;
+use kube::{Api, ResourceExt};
+use tokio::task::AbortHandle;
+
+use super::count::Counting;
+use super::wake::{self, Waker};
+use crate::runtime::metrics::Key;
+use crate::traffic::{LeverKind, WriteRecord};
+
+/// The object that something is about.
+pub fn key<K: ResourceExt>(object: &K) -> Key {
+    Key { namespace: object.namespace().unwrap_or_default(), name: object.name_any() }
+}
+
+/// The sessions of all objects.
+#[derive(Default)]
+pub struct Sessions(Mutex<HashMap<Key, Arc<tokio::sync::Mutex<Session>>>>);
+
+impl Sessions {
+    /// The session of an object, made when there is none.
+    pub fn of(&self, key: &Key) -> Arc<tokio::sync::Mutex<Session>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(key.clone()).or_default().clone()
+    }
+
+    /// The object is gone.
+    pub fn forget(&self, key: &Key) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+    }
+
+    /// Reconciles of the object that failed in a row.
+    pub fn failures(&self, key: &Key) -> u32 {
+        self.of(key).try_lock().map_or(1, |session| session.failures)
+    }
+}
+
+/// What is remembered of one object.
+#[derive(Default)]
+pub struct Session {
+    /// Reconciles that failed in a row.
+    pub failures: u32,
+    /// Our last write to each Service that a lever writes.
+    pub writes: BTreeMap<(LeverKind, String), WriteRecord>,
+    /// Since when each Service's value has been known to be in force, with that value.
+    pub confirmed: BTreeMap<(LeverKind, String), (Option<String>, Timestamp)>,
+    /// The tasks that ask the probes.
+    pub counting: Counting,
+    /// When the status was last written for its live numbers alone.
+    pub live_written: Option<Duration>,
+    /// When the object is to be looked at by the clock.
+    pub scheduled: Option<Duration>,
+    watches: Option<Watches>,
+}
+
+/// The watches of a run; they end with it.
+struct Watches {
+    selector: String,
+    tasks: [AbortHandle; 2],
+}
+
+impl Drop for Watches {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(AbortHandle::abort);
+    }
+}
+
+impl Session {
+    /// Watches the run's pods and Services while there is a run, so that it is woken by them.
+    pub fn watch(&mut self, client: &kube::Client, waker: &Waker, key: &Key, selector: Option<&str>) {
+        match selector {
+            None => self.watches = None,
+            Some(selector) if self.watches.as_ref().is_some_and(|watches| watches.selector == selector) => {}
+            Some(selector) => {
+                let pods: Api<PartialObjectMeta<Pod>> = Api::namespaced(client.clone(), &key.namespace);
+                let services: Api<PartialObjectMeta<Service>> =
+                    Api::namespaced(client.clone(), &key.namespace);
+                let of_pods = watcher::Config::default().labels(selector);
+                let of_services = watcher::Config::default();
+                let tasks = [
+                    tokio::spawn(wake::on_change(pods, of_pods, waker.clone(), key.clone())).abort_handle(),
+                    tokio::spawn(wake::on_change(services, of_services, waker.clone(), key.clone()))
+                        .abort_handle(),
+                ];
+                self.watches = Some(Watches { selector: selector.to_owned(), tasks });
+            }
+        }
+    }
+}
