@@ -6,6 +6,7 @@ use super::ordinals::{Ordinal, OrdinalSet};
 use super::plan::Order;
 use super::reasons::Reason;
 use super::state::{BatchKind, Goal, PodState, Run, Step};
+use super::steps;
 use super::turn::{Next, Turn, Wait, later};
 
 /// Chooses the next batch, or begins to reclaim where none is left.
@@ -35,28 +36,38 @@ pub fn choose(turn: &mut Turn<'_>, run: &mut Run) -> Next {
     if let Some(next) = broken(turn, run) {
         return next;
     }
-    if surge_counts && !surge_pending.is_empty() {
-        let size = usize::try_from(turn.batch_size()).unwrap_or(usize::MAX);
-        let ordinals = surge_pending.iter().take(size).collect();
-        turn.begin(run, BatchKind::Serving, ordinals, Step::Detach);
-        return Next::Again;
+    if let Some(next) = found(turn, run) {
+        return next;
     }
+    let surge_pending = if surge_counts { surge_pending } else { OrdinalSet::new() };
+    match (surge_pending.is_empty(), pending.is_empty()) {
+        (true, true) => retire(turn, run),
+        (false, _) => serving(turn, run, &pending, &surge_pending),
+        (true, false) => serving(turn, run, &pending, &pending),
+    }
+}
+
+/// A batch of the pods that are at the target and not proven there, or proven and not attached.
+fn found(turn: &mut Turn<'_>, run: &mut Run) -> Option<Next> {
     let detached = turn.state.detached.clone();
     let found = at(turn, &turn.base_ordinals(), |pod| pod.revision == run.to);
     let found: OrdinalSet = found
         .iter()
         .filter(|ordinal| !run.updated.contains(*ordinal) || detached.contains(*ordinal))
         .collect();
-    if !found.is_empty() {
-        let names = turn.seen.names(&found);
+    if found.is_empty() {
+        return None;
+    }
+    let unproven = found.difference(&run.updated);
+    if !unproven.is_empty() {
+        let names = turn.seen.names(&unproven);
         turn.warn(
             Reason::UpgradedWithoutDrain,
             format!("{names} came to {} without our hand; verified now", run.to),
         );
-        turn.begin(run, BatchKind::Found, found, Step::Verify);
-        return Next::Again;
     }
-    if pending.is_empty() { retire(turn, run) } else { serving(turn, run, &pending) }
+    turn.begin(run, BatchKind::Found, found, Step::Verify);
+    Some(Next::Again)
 }
 
 /// The ordinals whose pod exists, is not on its way out, and is so.
@@ -69,7 +80,7 @@ fn at(turn: &Turn<'_>, ordinals: &OrdinalSet, is: impl Fn(&PodView) -> bool) -> 
 
 /// The surge is not as the run left it: lost to somebody's `apply`, or the user wants another
 /// number. What the user set counts; the surge is made good before the next detach.
-fn replicas_changed(turn: &mut Turn<'_>, run: &mut Run) -> bool {
+pub fn replicas_changed(turn: &mut Turn<'_>, run: &mut Run) -> bool {
     let Some(set) = turn.set() else { return false };
     let base = turn.base();
     if set.replicas == base + run.surge {
@@ -78,7 +89,7 @@ fn replicas_changed(turn: &mut Turn<'_>, run: &mut Run) -> bool {
     turn.warn(
         Reason::ReplicasChanged,
         format!(
-            "spec.replicas is {} instead of {base} and a surge of {}; the surge is added again",
+            "The surge is not there: spec.replicas is {}, and {base} with a surge of {} were asked for; it is added",
             set.replicas, run.surge
         ),
     );
@@ -115,10 +126,12 @@ pub fn broken(turn: &mut Turn<'_>, run: &mut Run) -> Option<Next> {
     Some(Next::Again)
 }
 
-/// The next serving pods, as many as capacity allows.
-fn serving(turn: &mut Turn<'_>, run: &mut Run, pending: &OrdinalSet) -> Next {
+/// The next of `first`, as many as capacity allows. What serves nothing as it is comes before them,
+/// because it takes no capacity away.
+fn serving(turn: &mut Turn<'_>, run: &mut Run, pending: &OrdinalSet, first: &OrdinalSet) -> Next {
     let size = usize::try_from(turn.batch_size()).unwrap_or(usize::MAX);
     let sick: OrdinalSet = pending
+        .union(first)
         .iter()
         .filter(|ordinal| {
             turn.state.detached.contains(*ordinal)
@@ -126,7 +139,6 @@ fn serving(turn: &mut Turn<'_>, run: &mut Run, pending: &OrdinalSet) -> Next {
         })
         .collect();
     if !sick.is_empty() {
-        // They serve nothing as they are, so they take no capacity away.
         turn.begin(run, BatchKind::Serving, sick.iter().take(size).collect(), Step::Detach);
         return Next::Again;
     }
@@ -138,8 +150,8 @@ fn serving(turn: &mut Turn<'_>, run: &mut Run, pending: &OrdinalSet) -> Next {
         return wait_for_others(turn, run, &out);
     }
     let ordered: Vec<Ordinal> = match turn.plan.order {
-        Order::Ascending => pending.iter().take(most).collect(),
-        Order::Descending => pending.iter().rev().take(most).collect(),
+        Order::Ascending => first.iter().take(most).collect(),
+        Order::Descending => first.iter().rev().take(most).collect(),
     };
     turn.begin(run, BatchKind::Serving, ordered.into_iter().collect(), Step::Detach);
     Next::Again
@@ -159,16 +171,21 @@ fn wait_for_others(turn: &Turn<'_>, run: &Run, out: &OrdinalSet) -> Next {
     Wait::new(text).deadline(deadline, turn.now, Reason::OthersNotReady).into()
 }
 
+/// The replicas are as somebody set them, and no surge of ours is among them any more.
+pub fn yield_replicas(turn: &mut Turn<'_>, run: &mut Run) {
+    if let (Some(saved), Some(set)) = (turn.state.saved.as_mut(), &turn.seen.set) {
+        saved.replicas = set.replicas;
+    }
+    run.surge = 0;
+}
+
 /// The surge goes: drained like all others, or at once where it owes nothing.
 fn retire(turn: &mut Turn<'_>, run: &mut Run) -> Next {
     let Some(set) = turn.set() else { return Wait::new("Waiting for the StatefulSet").into() };
     let base = turn.base();
     if set.replicas != base + run.surge {
         // Somebody set the replicas meanwhile: there is no surge of ours any more.
-        if let Some(saved) = turn.state.saved.as_mut().filter(|_| set.replicas != base) {
-            saved.replicas = set.replicas;
-        }
-        run.surge = 0;
+        yield_replicas(turn, run);
     }
     let out = turn.base_ordinals().difference(&turn.serving());
     let leaving = matches!(run.goal, Goal::Abort | Goal::Release);
@@ -186,6 +203,9 @@ fn retire(turn: &mut Turn<'_>, run: &mut Run) -> Next {
         (false, false) => Step::Retire,
     };
     turn.begin(run, BatchKind::Retiring, surge, step);
+    if step == Step::Retire {
+        steps::retire::begin(turn, run);
+    }
     Next::Again
 }
 

@@ -32,6 +32,11 @@ pub const GUARDS: &[Guard] = &[
     Guard::OthersServe,
 ];
 
+/// What must hold for the surge to be removed by a scale-down. It serves nobody any more, and its
+/// going does not depend on a revision.
+pub const SURGE_GUARDS: &[Guard] =
+    &[Guard::Recorded, Guard::LeversHold, Guard::LeversConfirmed, Guard::Drained];
+
 /// The first guard that refuses to let the pod be deleted, and why.
 #[must_use]
 pub fn refusal(
@@ -46,7 +51,8 @@ pub fn refusal(
 
 impl Guard {
     fn refuses(self, turn: &Turn<'_>, run: &Run, record: &PodRecord, pod: &PodView) -> Option<String> {
-        let owes_nothing = run.batch.kind == BatchKind::Broken && turn.owes_nothing(record.ordinal, pod);
+        let owes_nothing = turn.owes_nothing(record.ordinal, pod);
+        let never_detached = matches!(run.batch.kind, BatchKind::Broken | BatchKind::Retiring);
         match self {
             Self::RevisionUnmoved => {
                 let revision = turn.set().and_then(|set| set.update_revision.as_ref());
@@ -59,7 +65,8 @@ impl Guard {
             }
             Self::Recorded => (record.state != PodState::Deletable || record.uid != pod.uid)
                 .then(|| "the record does not say that it may be deleted".to_owned()),
-            Self::LeversHold | Self::LeversConfirmed | Self::Drained if owes_nothing => None,
+            Self::Drained if owes_nothing => None,
+            Self::LeversHold | Self::LeversConfirmed if owes_nothing && never_detached => None,
             Self::LeversHold => turn.seen.levers.iter().find_map(|lever| match &lever.held {
                 Held::Ordinals(held) if held.contains(record.ordinal) => None,
                 Held::Ordinals(_) => Some(format!("{} lets new connections to it", lever.name)),

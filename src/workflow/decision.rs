@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::ordinals::{Ordinal, OrdinalSet};
 use super::reasons::{Problem, Reason};
-use super::state::State;
+use super::state::{State, Step};
 
 /// The answer of `decide`.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,6 +23,8 @@ pub struct Decision {
     pub deadline: Option<Timestamp>,
     /// What happened, for events.
     pub notes: Vec<Note>,
+    /// The steps that the run entered in this look, in order.
+    pub trail: Vec<Step>,
 }
 
 /// Something worth an event.

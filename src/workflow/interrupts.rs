@@ -76,6 +76,7 @@ fn heed(turn: &mut Turn<'_>, run: &mut Run) -> Option<Next> {
     if new(&asked.retry, &handled.retry) && run.halted.is_some() {
         run.halted = None;
         run.reasserted = 0;
+        forgive(turn, run);
         resume(turn, run);
         return Some(Next::Again);
     }
@@ -91,8 +92,20 @@ fn heed(turn: &mut Turn<'_>, run: &mut Run) -> Option<Next> {
     None
 }
 
+/// What was held against the batch is not held against it any more: it is looked at anew.
+fn forgive(turn: &mut Turn<'_>, run: &mut Run) {
+    for record in &mut turn.state.pods {
+        if let Some(pod) = turn.seen.pods.get(&record.ordinal).filter(|pod| pod.uid == record.uid) {
+            record.restarts = pod.restarts;
+        }
+    }
+    if run.step == Step::Soak && run.batch.kind != BatchKind::None {
+        turn.enter(run, Step::Verify);
+    }
+}
+
 /// Deadlines count anew from here: the wait was the user's.
-fn resume(turn: &Turn<'_>, run: &mut Run) {
+fn resume(turn: &mut Turn<'_>, run: &mut Run) {
     let step = run.step;
     run.draining_since = run.draining_since.map(|_| turn.now);
     turn.enter(run, step);

@@ -48,7 +48,9 @@ pub fn still_held(turn: &mut Turn<'_>, run: &mut Run) -> Option<Next> {
     let wanted = &turn.state.detached;
     let lost = turn.seen.levers.iter().find_map(|lever| match &lever.held {
         Held::Ordinals(held) if held == wanted => None,
-        Held::Ordinals(held) => Some(format!("{} holds `{held}` instead of `{wanted}`", lever.name)),
+        Held::Ordinals(held) => {
+            Some(format!("{} keeps away {} instead of {}", lever.name, whom(turn, held), whom(turn, wanted)))
+        }
         Held::Foreign(what) => Some(format!("{}: {what}", lever.name)),
         Held::Unreadable(why) => Some(format!("{} cannot be read: {why}", lever.name)),
     })?;
@@ -62,6 +64,10 @@ pub fn still_held(turn: &mut Turn<'_>, run: &mut Run) -> Option<Next> {
     turn.warn(Reason::LeverContested, format!("{lost}; it is set again"));
     turn.enter(run, Step::Detach);
     Some(Next::Again)
+}
+
+fn whom(turn: &Turn<'_>, ordinals: &OrdinalSet) -> String {
+    if ordinals.is_empty() { "nobody".into() } else { turn.seen.names(ordinals) }
 }
 
 fn set(detached: &OrdinalSet, again: bool) -> Effect {

@@ -22,6 +22,7 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
+use checks::{GUARDS, Guard};
 use decision::Decision;
 use observed::Observed;
 use plan::Plan;
@@ -35,7 +36,20 @@ const MOST_STEPS: usize = 32;
 /// effect follows from the returned state, so it may be repeated after a crash from the state alone.
 #[must_use]
 pub fn decide(plan: &Plan, state: &State, seen: &Observed, now: Timestamp) -> Decision {
-    let mut turn = Turn { plan, seen, now, state: state.clone(), notes: Vec::new() };
+    decide_with(GUARDS, plan, state, seen, now)
+}
+
+/// The same with other guards before a removal, so that a test can show what each is for.
+#[must_use]
+pub fn decide_with(
+    guards: &[Guard],
+    plan: &Plan,
+    state: &State,
+    seen: &Observed,
+    now: Timestamp,
+) -> Decision {
+    let mut turn =
+        Turn { guards, plan, seen, now, state: state.clone(), notes: Vec::new(), trail: Vec::new() };
     for _ in 0..MOST_STEPS {
         match look(&mut turn) {
             Next::Again => {}

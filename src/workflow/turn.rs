@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::checks::Guard;
 use super::decision::{Decision, Effect, Note};
-use super::observed::{Observed, PodView, SetView};
+use super::observed::{Held, LeverView, Observed, PodView, SetView};
 use super::ordinals::{Ordinal, OrdinalSet};
 use super::plan::Plan;
 use super::reasons::{Problem, Reason};
@@ -87,6 +88,8 @@ pub fn later(at: Timestamp, length: Duration) -> Timestamp {
 /// One look.
 #[derive(Debug)]
 pub struct Turn<'a> {
+    /// What must hold before a pod goes.
+    pub guards: &'a [Guard],
     /// What the user wants.
     pub plan: &'a Plan,
     /// What is seen.
@@ -97,6 +100,8 @@ pub struct Turn<'a> {
     pub state: State,
     /// What happened.
     pub notes: Vec<Note>,
+    /// The steps that were entered, in order.
+    pub trail: Vec<Step>,
 }
 
 impl<'a> Turn<'a> {
@@ -149,6 +154,23 @@ impl<'a> Turn<'a> {
         if run.surge >= batch { base } else { base.saturating_sub(batch) }.max(1)
     }
 
+    /// Whether enough others serve for the batch to be taken out, as far as it is not out already.
+    /// A run that is told to leave does not wait for others for ever.
+    pub fn can_spare(&self, run: &Run) -> bool {
+        let out = |ordinal: Ordinal| {
+            let held =
+                |lever: &LeverView| matches!(&lever.held, Held::Ordinals(held) if held.contains(ordinal));
+            self.seen.levers.iter().all(held)
+        };
+        let serves = |ordinal: &Ordinal| self.seen.pods.get(ordinal).is_some_and(|pod| pod.ready);
+        let taken = run.batch.ordinals.iter().any(|ordinal| serves(&ordinal) && !out(ordinal));
+        let others = self.serving().difference(&run.batch.ordinals).len();
+        let patience = run.leaving_since.map(|since| later(since, self.plan.verify.timeout));
+        !taken
+            || others >= usize::try_from(self.floor(run)).unwrap_or(usize::MAX)
+            || (run.batch.kind == BatchKind::Retiring && patience.is_some_and(|end| self.now >= end))
+    }
+
     /// The pods that serve: Ready and attached.
     pub fn serving(&self) -> OrdinalSet {
         let ready = self.seen.pods.iter().filter(|(_, pod)| pod.ready).map(|(ordinal, _)| *ordinal);
@@ -165,8 +187,14 @@ impl<'a> Turn<'a> {
         !pod.ready && (!pod.running || (pod.never_ready && !seen_ready))
     }
 
+    /// The batch in words.
+    pub fn batch_names(&self, run: &Run) -> String {
+        if run.batch.ordinals.is_empty() { "all pods".into() } else { self.seen.names(&run.batch.ordinals) }
+    }
+
     /// Begins a step.
-    pub fn enter(&self, run: &mut Run, step: Step) {
+    pub fn enter(&mut self, run: &mut Run, step: Step) {
+        self.trail.push(step);
         run.step = step;
         run.entered = self.now;
     }
@@ -213,6 +241,7 @@ impl<'a> Turn<'a> {
             stalled: wait.stalled,
             deadline: wait.deadline,
             notes: self.notes,
+            trail: self.trail,
         }
     }
 
@@ -241,6 +270,14 @@ impl<'a> Turn<'a> {
             pods: u32::try_from(run.updated.len()).unwrap_or(u32::MAX),
             reason: run.cause.map(|cause| cause.reason),
         };
+        // Tries of the same run that never began in earnest are one entry, so that they do not drive
+        // out the others.
+        let blocked = |past: &Past| past.outcome == Outcome::Blocked;
+        if blocked(&past)
+            && self.state.history.first().is_some_and(|last| blocked(last) && last.to == past.to)
+        {
+            self.state.history.remove(0);
+        }
         self.state.history.insert(0, past);
         self.state.history.truncate(HISTORY);
         self.state.pods.clear();

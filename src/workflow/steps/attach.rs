@@ -5,19 +5,26 @@ use crate::workflow::levers;
 use crate::workflow::ordinals::OrdinalSet;
 use crate::workflow::reasons::Reason;
 use crate::workflow::state::{PodState, Run, Step};
-use crate::workflow::turn::{Next, Turn};
+use crate::workflow::turn::{Next, Turn, Wait, later};
 
 /// Attaches everything.
 pub fn look(turn: &mut Turn<'_>, run: &mut Run) -> Next {
     if let Some(next) = fence(turn, run) {
         return next;
     }
+    // A pod that ends must not get connections in its last seconds.
+    if let Some((_, Some(pod))) = turn.records().find(|(_, pod)| pod.is_some_and(|pod| pod.terminating)) {
+        let deadline = later(run.entered, turn.plan.verify.timeout);
+        return Wait::new(format!("Waiting for the old {} to end before it is attached", pod.name))
+            .deadline(deadline, turn.now, Reason::ReplaceTimedOut)
+            .into();
+    }
     turn.state.detached = OrdinalSet::new();
-    let names = turn.seen.names(&run.batch.ordinals);
+    let names = turn.batch_names(run);
     if let Some(next) = levers::hold(turn, run, &format!("Attaching {names}")) {
         return next;
     }
-    turn.note(Reason::Attached, format!("{names} get connections again"));
+    turn.note(Reason::Attached, format!("{names}: new connections again, confirmed"));
     if run.turned_back {
         // It was not replaced, so there is nothing to prove.
         turn.end_batch(run);
@@ -25,6 +32,16 @@ pub fn look(turn: &mut Turn<'_>, run: &mut Run) -> Next {
         turn.enter(run, Step::Soak);
     }
     Next::Again
+}
+
+/// The batch goes back to an earlier step: its pods may not be deleted any more.
+pub fn take_back(turn: &mut Turn<'_>, run: &Run) -> Option<Next> {
+    let next = fence(turn, run);
+    if next.is_none() {
+        let deletable = turn.state.pods.iter_mut().filter(|record| record.state == PodState::Deletable);
+        deletable.for_each(|record| record.state = PodState::Chosen);
+    }
+    next
 }
 
 /// A delete of a pod that was deletable may still be under way in a process that stalled. Before

@@ -1,18 +1,28 @@
 //! No new connections for the batch. The drain counters start meanwhile.
 
+use crate::workflow::batches;
 use crate::workflow::decision::Effect;
 use crate::workflow::levers;
 use crate::workflow::observed::{CounterView, Held};
 use crate::workflow::reasons::Reason;
 use crate::workflow::state::{PodState, Run, Step};
+use crate::workflow::steps::attach;
 use crate::workflow::turn::{Next, Turn};
 
 /// Detaches the batch.
 pub fn look(turn: &mut Turn<'_>, run: &mut Run) -> Next {
+    if let Some(next) = attach::take_back(turn, run) {
+        return next;
+    }
     turn.state.detached = run.batch.ordinals.clone();
     let names = turn.seen.names(&run.batch.ordinals);
     let held = levers::hold(turn, run, &format!("Detaching {names}"));
-    if matches!(held, Some(Next::Act(..))) {
+    if let Some(Next::Act(..)) = held {
+        if !turn.can_spare(run) {
+            // Others were lost since the batch was chosen.
+            batches::turn_back(turn, run);
+            return Next::Again;
+        }
         return held.unwrap_or(Next::Again);
     }
     if let Some(next) = start_counters(turn) {
@@ -26,7 +36,7 @@ pub fn look(turn: &mut Turn<'_>, run: &mut Run) -> Next {
             record.state = PodState::Detached;
         }
     }
-    turn.note(Reason::Detached, format!("{names} get no new connections, confirmed"));
+    turn.note(Reason::Detached, format!("{names}: no new connections, confirmed"));
     if run.draining_since.is_none() {
         run.draining_since = Some(turn.now);
     }

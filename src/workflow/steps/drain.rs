@@ -8,12 +8,12 @@ use crate::workflow::observed::DrainView;
 use crate::workflow::plan::OnTimeout;
 use crate::workflow::reasons::{Problem, Reason};
 use crate::workflow::state::{BatchKind, Goal, PodState, Run, Step};
-use crate::workflow::steps::{detach, retire};
+use crate::workflow::steps::{attach, detach, retire};
 use crate::workflow::turn::{Next, Turn, Wait, later};
 
 /// Waits for the drain.
 pub fn look(turn: &mut Turn<'_>, run: &mut Run) -> Next {
-    if let Some(next) = levers::still_held(turn, run) {
+    if let Some(next) = attach::take_back(turn, run).or_else(|| levers::still_held(turn, run)) {
         return next;
     }
     if let Some(next) = detach::start_counters(turn) {
@@ -30,19 +30,26 @@ pub fn look(turn: &mut Turn<'_>, run: &mut Run) -> Next {
         return drained(turn, run);
     }
     let text = held.iter().map(|held| held.text.as_str()).collect::<Vec<_>>().join("; ");
-    let unknown = held.iter().any(|held| held.unknown);
-    if turn.now >= deadline && !unknown {
-        return timed_out(turn, run, &text);
+    let any = |what| held.iter().any(|held| held.what == what);
+    let message = format!("Draining: {text}; until {}", clock(deadline));
+    if !any(What::Unknown) && turn.now >= deadline {
+        // What is quiet already, only not for long enough, is not given up for some seconds more.
+        return if any(What::Busy) { timed_out(turn, run, &text) } else { Wait::new(message).into() };
     }
     // Past the deadline with an Unknown count neither the user's policy nor anything else moves it on.
-    Wait::new(format!("Draining: {text}; until {}", clock(deadline)))
-        .deadline(deadline, turn.now, Reason::ProbeSilent)
-        .into()
+    Wait::new(message).deadline(deadline, turn.now, Reason::ProbeSilent).into()
 }
 
 struct Left {
     text: String,
-    unknown: bool,
+    what: What,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum What {
+    Unknown,
+    Busy,
+    Settling,
 }
 
 /// The pods of the batch that may still owe bytes, and what holds each.
@@ -55,14 +62,20 @@ fn left(turn: &Turn<'_>, run: &Run) -> Vec<Left> {
             }
             let view = turn.seen.drains.get(&record.uid);
             let why = undrained(turn.plan, run, view)?;
-            let unknown = matches!(view, None | Some(DrainView::Unknown(_)));
-            Some(Left { text: format!("{}: {why}", pod.name), unknown })
+            let what = match view {
+                None | Some(DrainView::Unknown(_)) => What::Unknown,
+                Some(DrainView::Busy { .. }) => What::Busy,
+                Some(DrainView::Quiet(_)) => What::Settling,
+            };
+            Some(Left { text: format!("{}: {why}", pod.name), what })
         })
         .collect()
 }
 
 fn drained(turn: &mut Turn<'_>, run: &mut Run) -> Next {
-    turn.note(Reason::Drained, format!("{}: no connection left", turn.seen.names(&run.batch.ordinals)));
+    if !run.forced {
+        turn.note(Reason::Drained, format!("{}: no connection left", turn.batch_names(run)));
+    }
     match run.batch.kind {
         BatchKind::Retiring => retire::begin(turn, run),
         BatchKind::None | BatchKind::Canary | BatchKind::Serving | BatchKind::Broken | BatchKind::Found => {
@@ -74,13 +87,9 @@ fn drained(turn: &mut Turn<'_>, run: &mut Run) -> Next {
 }
 
 fn timed_out(turn: &mut Turn<'_>, run: &mut Run, text: &str) -> Next {
-    let problem = Problem::new(
-        Reason::DrainTimedOut,
-        format!(
-            "Connections are left after {}s: {text}. The pods stay detached. Wait for the clients and set the annotation lossless-upgrade.io/retry, or set spec.drain.onTimeout",
-            turn.plan.drain.timeout.as_secs()
-        ),
-    );
+    let left = format!("Connections are left after {}s: {text}", turn.plan.drain.timeout.as_secs());
+    // The surge that is on its way out says nothing about the new version: it is waited for.
+    let serving = run.batch.kind == BatchKind::Serving;
     match (turn.plan.drain.on_timeout, run.goal) {
         (OnTimeout::Proceed, _) => {
             turn.warn(
@@ -90,7 +99,14 @@ fn timed_out(turn: &mut Turn<'_>, run: &mut Run, text: &str) -> Next {
             run.forced = true;
             Next::Again
         }
-        (OnTimeout::Rollback, Goal::Upgrade) => interrupts::roll_back(turn, run, problem),
-        (OnTimeout::Pause | OnTimeout::Rollback, _) => turn.halt(run, problem),
+        (OnTimeout::Rollback, Goal::Upgrade) if serving => {
+            interrupts::roll_back(turn, run, Problem::new(Reason::DrainTimedOut, left))
+        }
+        (OnTimeout::Pause | OnTimeout::Rollback, _) => {
+            let text = format!(
+                "{left}. The pods stay detached. Wait for the clients and set the annotation lossless-upgrade.io/retry, or set spec.drain.onTimeout"
+            );
+            turn.halt(run, Problem::new(Reason::DrainTimedOut, text))
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! Delete the pods of the batch, so that they come back at the update revision.
 
-use crate::workflow::checks::{GUARDS, Guard, refusal};
+use crate::workflow::checks::{Guard, refusal};
 use crate::workflow::decision::Effect;
 use crate::workflow::levers;
 use crate::workflow::observed::PodView;
@@ -15,7 +15,7 @@ pub fn look(turn: &mut Turn<'_>, run: &mut Run) -> Next {
         .filter_map(|(record, pod)| Some((record.clone(), pod.filter(|pod| pod.uid == record.uid)?)))
         .collect();
     if let Some((record, pod)) = old.iter().find(|(_, pod)| !pod.terminating) {
-        return match refusal(GUARDS, turn, run, record, pod) {
+        return match refusal(turn.guards, turn, run, record, pod) {
             None => {
                 turn.note(Reason::PodReplaced, format!("Deleting {} (uid {})", pod.name, pod.uid));
                 let effect = Effect::Delete { ordinal: record.ordinal, uid: record.uid.clone() };

@@ -14,6 +14,8 @@ use crate::workflow::turn::{Next, Turn, Wait, later};
 const LOOK_AGAIN: Duration = Duration::from_secs(20);
 /// A surge that found no room is tried again after this long.
 const TRY_ROOM_AGAIN: Duration = Duration::from_mins(5);
+/// A probe that could not be used is tried again after this long.
+const TRY_PROBE_AGAIN: Duration = Duration::from_mins(1);
 
 /// Looks whether a run is wanted.
 pub fn look(turn: &mut Turn<'_>) -> Next {
@@ -41,8 +43,12 @@ pub fn look(turn: &mut Turn<'_>) -> Next {
         && rejected.images == turn.plan.images
         && (images || rejected.revision == revision)
     {
+        let why = match &turn.state.rest {
+            Rest::RolledBack(problem) | Rest::Aborted(problem) => format!("{}. ", problem.text),
+            Rest::Idle | Rest::Blocked(_) | Rest::Succeeded => String::new(),
+        };
         let text = format!(
-            "Revision {} was given up before and is not tried again by itself. Change the template or spec.images, or set the annotation lossless-upgrade.io/retry to a new value",
+            "{why}Revision {} was given up and is not tried again by itself. Change the template or spec.images, or set the annotation lossless-upgrade.io/retry to a new value",
             rejected.revision
         );
         return Wait::new(text).into();
@@ -53,7 +59,7 @@ pub fn look(turn: &mut Turn<'_>) -> Next {
     if turn.plan.paused {
         return Wait::new(format!("Paused; a run to revision {revision} is wanted")).into();
     }
-    if let Some(wait) = no_room_yet(turn, &revision) {
+    if let Some(wait) = not_again_yet(turn, &revision, images) {
         return wait;
     }
     begin(turn, set, revision, images);
@@ -65,6 +71,7 @@ fn heed_retry(turn: &mut Turn<'_>) {
     let asked = &turn.seen.actions;
     if asked.retry != turn.state.handled.retry && asked.retry.is_some() {
         turn.state.rejected = None;
+        turn.state.rest = Rest::Idle;
     }
     // Abort and rollback have nothing to act on between runs, and must not end the next one.
     turn.state.handled = asked.clone();
@@ -140,14 +147,16 @@ fn obstacle(turn: &Turn<'_>, set: &SetView) -> Option<Problem> {
     turn.seen.problems.first().cloned()
 }
 
-/// A surge that found no room is not tried again at once: each try costs a pod start.
-fn no_room_yet(turn: &mut Turn<'_>, revision: &str) -> Option<Next> {
+/// A run that was given up before it began in earnest is not tried again at once: each try costs a
+/// pod start, or a counter.
+fn not_again_yet(turn: &Turn<'_>, revision: &str, images: bool) -> Option<Next> {
     let last = turn.state.history.first()?;
-    let again = later(last.finished_at, TRY_ROOM_AGAIN);
     let Rest::Blocked(problem) = &turn.state.rest else { return None };
+    let pause = if problem.reason == Reason::NoRoomForSurge { TRY_ROOM_AGAIN } else { TRY_PROBE_AGAIN };
+    let again = later(last.finished_at, pause);
     (last.outcome == Outcome::Blocked
-        && problem.reason == Reason::NoRoomForSurge
-        && last.to == revision
+        && last.reason == Some(problem.reason)
+        && (images || last.to == revision)
         && turn.now < again)
         .then(|| Wait::new(problem.text.clone()).until(again).stalled(problem.reason).into())
 }
@@ -187,6 +196,7 @@ fn begin(turn: &mut Turn<'_>, set: &SetView, revision: String, images: bool) {
     let wanted = if images { "the images of the spec".to_owned() } else { format!("revision {}", run.to) };
     turn.note(Reason::RunStarted, format!("Run {} from revision {} to {wanted}", run.id, run.from));
     turn.state.rest = Rest::Idle;
+    turn.trail.push(run.step);
     turn.state.run = Some(run);
 }
 

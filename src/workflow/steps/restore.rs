@@ -51,7 +51,10 @@ fn end(turn: &mut Turn<'_>, run: &Run) -> Next {
             Next::End(Outcome::RolledBack, Rest::RolledBack(cause))
         }
         Goal::Abort => {
-            rest::reject(turn, run.to.clone());
+            // A target that went away is no word on the revision.
+            if cause.reason != Reason::StatefulSetReplaced {
+                rest::reject(turn, run.to.clone());
+            }
             Next::End(Outcome::Aborted, Rest::Aborted(cause))
         }
         Goal::Release => Next::End(Outcome::Aborted, Rest::Aborted(cause)),

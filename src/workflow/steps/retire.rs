@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::workflow::checks::undrained;
+use crate::workflow::batches;
+use crate::workflow::checks::{Guard, SURGE_GUARDS, refusal};
 use crate::workflow::decision::Effect;
 use crate::workflow::levers;
 use crate::workflow::reasons::Reason;
@@ -26,6 +27,13 @@ pub fn look(turn: &mut Turn<'_>, run: &mut Run) -> Next {
     let Some(set) = turn.set() else { return Wait::new("Waiting for the StatefulSet").into() };
     let base = turn.base();
     let surge = run.batch.ordinals.clone();
+    if set.replicas != base && set.replicas != base + run.surge {
+        // Somebody set the replicas meanwhile, and their number counts.
+        batches::yield_replicas(turn, run);
+        turn.state.pods.clear();
+        turn.enter(run, Step::Restore);
+        return Next::Again;
+    }
     if set.replicas > base {
         if let Some(next) = not_yet(turn, run) {
             return next;
@@ -37,7 +45,11 @@ pub fn look(turn: &mut Turn<'_>, run: &mut Run) -> Next {
     if let Some((record, pod)) = left {
         let deadline = later(run.entered, TIMEOUT);
         let held_up = later(run.entered, HELD_UP);
-        if pod.uid == record.uid && !pod.terminating && turn.now >= held_up && not_yet(turn, run).is_none() {
+        let in_time = turn.now < held_up;
+        if pod.uid == record.uid && !pod.terminating && !in_time {
+            if let Some(next) = not_yet(turn, run) {
+                return next;
+            }
             turn.warn(
                 Reason::SurgeRemoved,
                 format!(
@@ -48,10 +60,9 @@ pub fn look(turn: &mut Turn<'_>, run: &mut Run) -> Next {
             let effect = Effect::Delete { ordinal: record.ordinal, uid: record.uid };
             return Next::Act(effect, format!("Removing {}", pod.name));
         }
-        return Wait::new(format!("Waiting for {} to go", pod.name))
-            .until(held_up.max(turn.now))
-            .deadline(deadline, turn.now, Reason::ReclaimTimedOut)
-            .into();
+        let wait = Wait::new(format!("Waiting for {} to go", pod.name));
+        let wait = if in_time { wait.until(held_up) } else { wait };
+        return wait.deadline(deadline, turn.now, Reason::ReclaimTimedOut).into();
     }
     if !surge.is_empty() {
         turn.note(Reason::SurgeRemoved, format!("{base} replicas again"));
@@ -61,26 +72,26 @@ pub fn look(turn: &mut Turn<'_>, run: &mut Run) -> Next {
     Next::Again
 }
 
-/// The last look before the surge goes: levers still ours, and nothing owed. A pod that came anew
-/// since, or that counts again, is drained again.
+/// The last look before the surge goes: the guards of a deletion, as far as they concern it. A pod
+/// that came anew since, or that counts again, is drained again.
 fn not_yet(turn: &mut Turn<'_>, run: &mut Run) -> Option<Next> {
-    let owing = turn.records().find_map(|(record, pod)| {
-        let pod = pod.filter(|pod| !turn.owes_nothing(record.ordinal, pod))?;
-        if pod.uid != record.uid {
-            return Some(format!("{} came anew", pod.name));
-        }
-        undrained(turn.plan, run, turn.seen.drains.get(&record.uid))
-    });
-    let unrecorded = run.batch.ordinals.iter().any(|ordinal| {
-        turn.seen.pods.contains_key(&ordinal)
-            && !turn.state.pods.iter().any(|record| record.ordinal == ordinal)
-    });
-    if owing.is_none() && !unrecorded {
-        let all_idle =
-            turn.records().all(|(record, pod)| pod.is_none_or(|pod| turn.owes_nothing(record.ordinal, pod)));
-        return if all_idle { None } else { levers::still_held(turn, run) };
-    }
-    let ordinals = run.batch.ordinals.clone();
-    turn.begin(run, run.batch.kind, ordinals, Step::Detach);
-    Some(Next::Again)
+    let guards: Vec<Guard> =
+        turn.guards.iter().copied().filter(|guard| SURGE_GUARDS.contains(guard)).collect();
+    let refused = turn
+        .records()
+        .filter_map(|(record, pod)| Some((record, pod?)))
+        .find_map(|(record, pod)| refusal(&guards, turn, run, record, pod));
+    let recorded = |ordinal: &u32| turn.state.pods.iter().any(|record| record.ordinal == *ordinal);
+    let unrecorded =
+        run.batch.ordinals.iter().any(|ordinal| turn.seen.pods.contains_key(&ordinal) && !recorded(&ordinal));
+    let lost = match refused {
+        None if !unrecorded => return None,
+        Some((Guard::LeversHold, _)) => levers::still_held(turn, run),
+        Some(_) | None => None,
+    };
+    Some(lost.unwrap_or_else(|| {
+        let ordinals = run.batch.ordinals.clone();
+        turn.begin(run, run.batch.kind, ordinals, Step::Detach);
+        Next::Again
+    }))
 }

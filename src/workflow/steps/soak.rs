@@ -18,7 +18,7 @@ pub fn look(turn: &mut Turn<'_>, run: &mut Run) -> Next {
     for (record, pod) in turn.records() {
         let name = turn.seen.name(record.ordinal);
         match pod {
-            Some(pod) if pod.uid == record.uid => {
+            Some(pod) if pod.uid == record.uid && !pod.terminating => {
                 fault = fault.or_else(|| {
                     restarted(turn, record, pod)
                         .or_else(|| (!pod.ready).then(|| format!("{name} is not Ready any more")))
@@ -32,7 +32,7 @@ pub fn look(turn: &mut Turn<'_>, run: &mut Run) -> Next {
         return interrupts::fail(turn, run, Problem::new(Reason::SoakFailed, text));
     }
     if replaced {
-        // Evicted or lost with its node: no word on the version. The new pod is verified first.
+        // Evicted, drained or lost with its node: no word on the version. The new pod is verified first.
         turn.enter(run, Step::Verify);
         return Next::Again;
     }

@@ -18,6 +18,10 @@ pub fn look(turn: &mut Turn<'_>, run: &mut Run) -> Next {
     {
         return next;
     }
+    // Neither without nor with the surge: the user wants another number.
+    if set.replicas != turn.base() && batches::replicas_changed(turn, run) {
+        return Next::Again;
+    }
     let replicas = turn.base() + run.surge;
     let images = run.goal == Goal::Upgrade
         && turn.plan.images.iter().any(|(container, image)| set.images.get(container) != Some(image));

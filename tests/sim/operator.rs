@@ -1,0 +1,267 @@
+//! The shell around `decide`: observe, decide, record, act. It may die between any two of these.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use lossless_upgrade::workflow::decision::{Decision, Effect};
+use lossless_upgrade::workflow::observed::{CounterView, DrainView, ImageView, Observed, PodView, SetView};
+use lossless_upgrade::workflow::quiet::{Limits, Sample, Window};
+use lossless_upgrade::workflow::reasons::Reason;
+use lossless_upgrade::workflow::state::SavedLever;
+use lossless_upgrade::workflow::{counted, decide_with};
+
+use super::cluster::{Manner, Pod, revision};
+use super::world::{Probe, World};
+
+/// Where the operator dies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Crash {
+    BeforeRecord,
+    AfterRecord,
+    AfterEffect,
+}
+
+/// What a process knows that is recorded nowhere.
+#[derive(Clone, Debug, Default)]
+pub struct Memory {
+    windows: BTreeMap<String, Window>,
+    /// Since when each load balancer is known to do what its object says.
+    confirmed: BTreeMap<usize, Timestamp>,
+    pub last: Option<Observed>,
+    wake: Option<Timestamp>,
+    pub stalled: Option<Reason>,
+    pub message: String,
+    /// Waits without a moment at which it would look again.
+    pub asleep: bool,
+}
+
+/// Effects that one look may lead to before the world must move.
+const MOST_EFFECTS: usize = 12;
+/// The kubelet's own probes, counted in by the counter.
+const KUBELET: f64 = 1.0;
+
+impl World {
+    /// The operator's second: it looks when something changed or its time has come.
+    pub fn operate(&mut self) {
+        if self.gone {
+            return;
+        }
+        self.remember_confirmations();
+        if self.now % 2 == 0 {
+            self.sample();
+        }
+        for _ in 0..MOST_EFFECTS {
+            let seen = self.observe();
+            let due = self.memory.wake.is_some_and(|wake| wake <= self.time());
+            if self.memory.last.as_ref() == Some(&seen) && !due {
+                return;
+            }
+            if !self.reconcile(seen) {
+                return;
+            }
+        }
+        self.violate(format!("{MOST_EFFECTS} effects at one moment, the last: {}", self.memory.message));
+    }
+
+    /// Observe, decide, record, act. True when something was done, so that it is worth another look.
+    fn reconcile(&mut self, seen: Observed) -> bool {
+        let now = self.time();
+        let decision = decide_with(&self.guards, &self.plan, &self.state, &seen, now);
+        self.judge(&seen, &decision);
+        self.tell(&decision);
+        let crash = self.crashes.get(&self.decisions).copied();
+        self.decisions += 1;
+        if crash == Some(Crash::BeforeRecord) {
+            self.crash();
+            return false;
+        }
+        let changed = self.state != decision.state;
+        if changed {
+            self.counts.records += 1;
+        }
+        self.counts.steps += decision.trail.len();
+        self.state = decision.state.clone();
+        if crash == Some(Crash::AfterRecord) {
+            self.crash();
+            return false;
+        }
+        self.keep(seen, &decision);
+        let Some(effect) = decision.effect else {
+            if !changed && decision.wake.is_some_and(|wake| wake <= now) {
+                self.violate(format!("it looks again at once and nothing changed: {}", decision.message));
+            }
+            return changed;
+        };
+        self.apply(&effect);
+        if crash == Some(Crash::AfterEffect) {
+            self.crash();
+            return false;
+        }
+        !self.gone
+    }
+
+    fn keep(&mut self, seen: Observed, decision: &Decision) {
+        self.memory.last = Some(seen);
+        self.memory.wake = decision.wake;
+        self.memory.asleep = decision.effect.is_none() && decision.wake.is_none();
+        self.memory.stalled = decision.stalled;
+        self.memory.message.clone_from(&decision.message);
+    }
+
+    fn remember_confirmations(&mut self) {
+        let now = self.time();
+        for (index, balancer) in self.balancers.iter().enumerate() {
+            if balancer.confirmed() {
+                self.memory.confirmed.entry(index).or_insert(now);
+            } else {
+                self.memory.confirmed.remove(&index);
+            }
+        }
+    }
+
+    fn apply(&mut self, effect: &Effect) {
+        let now = self.now;
+        match effect {
+            Effect::Scale { replicas, images } => {
+                self.counts.scales += 1;
+                let image = self.plan.images.values().next().cloned().filter(|_| *images);
+                self.cluster.write(now, Some(*replicas), image.as_deref(), true);
+            }
+            Effect::RestoreTemplate => {
+                self.counts.templates += 1;
+                let template = self.state.saved.as_ref().and_then(|saved| saved.template.clone());
+                self.cluster.write(now, None, template.as_deref(), true);
+            }
+            Effect::SetLevers { detached, again } => {
+                // One object at a time, the first that is not as it should be.
+                let next = self.balancers.iter_mut().position(|balancer| {
+                    balancer.foreign.is_some()
+                        || balancer.value != *detached
+                        || (*again && !balancer.confirmed())
+                });
+                if let Some(index) = next {
+                    self.counts.levers += 1;
+                    self.balancers[index].write(detached, *again, now);
+                    self.memory.confirmed.remove(&index);
+                }
+            }
+            Effect::StartCounter { ordinal, uid } => {
+                self.counts.counters += 1;
+                if let Some(pod) = self.cluster.pods.get_mut(ordinal).filter(|pod| pod.uid == *uid) {
+                    pod.counter = Some(now);
+                }
+            }
+            Effect::Delete { ordinal, uid } => {
+                let image =
+                    self.cluster.pods.get(ordinal).filter(|pod| pod.uid == *uid).map(|pod| pod.image.clone());
+                if self.counts.deleted.insert(uid.clone(), image.unwrap_or_default()).is_some() {
+                    self.violate(format!("{uid} is deleted twice"));
+                }
+                self.cluster.delete(*ordinal, now, true);
+            }
+            Effect::Fence { ordinal, uid, mark } => {
+                self.counts.fences += 1;
+                if let Some(pod) = self.cluster.pods.get_mut(ordinal).filter(|pod| pod.uid == *uid) {
+                    pod.fence = Some(mark.clone());
+                }
+            }
+            Effect::RemoveFinalizer => self.gone = true,
+        }
+    }
+
+    /// Counts the connections of the pods that are to be counted.
+    fn sample(&mut self) {
+        let seen = self.observe();
+        let wanted = counted(&self.state, &seen);
+        self.memory.windows.retain(|uid, _| wanted.contains(uid));
+        let at = Duration::from_secs(self.now.unsigned_abs());
+        for uid in wanted {
+            let Some(pod) = self.cluster.pods.values().find(|pod| pod.uid == uid) else { continue };
+            let limits = Limits { threshold: 0, new_per_second: 3.0 };
+            let answer = match self.probe {
+                Probe::Silent | Probe::Refused => Some(Sample::Unknown("the probe timed out".into())),
+                Probe::Counter if pod.counter.is_none_or(|since| self.now < since + 2) => None,
+                Probe::Counter | Probe::Http => Some(Sample::Count {
+                    connections: pod.connections.len() as u64,
+                    new_per_second: Some(f64::from(pod.opened) + KUBELET),
+                }),
+            };
+            let window =
+                self.memory.windows.entry(uid).or_insert_with(|| Window::new(limits, Duration::from_secs(6)));
+            if let Some(answer) = answer {
+                window.push(at, answer);
+            }
+        }
+    }
+
+    /// Everything as it can be seen.
+    pub fn observe(&self) -> Observed {
+        let at = Duration::from_secs(self.now.unsigned_abs());
+        let drains: BTreeMap<String, DrainView> =
+            self.memory.windows.iter().map(|(uid, window)| (uid.clone(), window.view(at))).collect();
+        let set = self.cluster.set.as_ref().map(|set| SetView {
+            name: "web".into(),
+            uid: set.uid.clone(),
+            replicas: set.replicas,
+            first: 0,
+            update_revision: self.cluster.update_revision(),
+            on_delete: set.on_delete,
+            ordered_ready: set.ordered_ready,
+            claims: false,
+            images: BTreeMap::from([("web".to_owned(), set.image.clone())]),
+            deleting: set.deleting,
+        });
+        let since = |index| self.memory.confirmed.get(&index).copied().unwrap_or(self.time());
+        Observed {
+            deleting: self.deleting,
+            namespace_terminating: self.namespace_terminating,
+            set,
+            pods: self
+                .cluster
+                .pods
+                .iter()
+                .map(|(ordinal, pod)| (*ordinal, self.pod(*ordinal, pod)))
+                .collect(),
+            levers: self.balancers.iter().enumerate().map(|(index, one)| one.view(since(index))).collect(),
+            drains,
+            problems: Vec::new(),
+            levers_before: self
+                .balancers
+                .iter()
+                .map(|one| SavedLever { lever: "tkeService".into(), name: one.name.clone(), before: None })
+                .collect(),
+            templates: self
+                .cluster
+                .pods
+                .values()
+                .map(|pod| (revision(&pod.image), pod.image.clone()))
+                .collect(),
+            actions: self.actions.clone(),
+        }
+    }
+
+    fn pod(&self, ordinal: u32, pod: &Pod) -> PodView {
+        let manner = self.cluster.manners.get(&pod.image).copied().unwrap_or(Manner::Good);
+        PodView {
+            name: format!("web-{ordinal}"),
+            uid: pod.uid.clone(),
+            revision: revision(&pod.image),
+            ready: pod.ready,
+            never_ready: !pod.ever_ready,
+            running: pod.running,
+            terminating: pod.terminating.is_some(),
+            restarts: pod.restarts,
+            image: if pod.running { ImageView::Right } else { ImageView::Unknown },
+            trouble: (manner == Manner::Crashes).then(|| "CrashLoopBackOff".to_owned()),
+            unschedulable: manner == Manner::FindsNoRoom,
+            counter: match (self.probe, pod.counter) {
+                (Probe::Http, _) => CounterView::NotNeeded,
+                (Probe::Refused, _) => CounterView::Refused("pod security forbids it".into()),
+                (Probe::Counter | Probe::Silent, None) => CounterView::Absent,
+                (Probe::Counter | Probe::Silent, Some(_)) => CounterView::Present,
+            },
+            fence: pod.fence.clone(),
+        }
+    }
+}
