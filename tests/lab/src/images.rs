@@ -223,7 +223,9 @@ fn libraries(ldd: &str) -> impl Iterator<Item = &str> {
 
 fn site(version: &str) -> Vec<(String, Source)> {
     let page = |name: &str, text: String| (format!("site/{name}"), Source::Text(text));
+    let header = format!("add_header X-Version {version} always;\n");
     vec![
+        ("etc/nginx/version.conf".into(), Source::Text(header)),
         page("index.html", format!("hello from {version}\n")),
         page("version", format!("{version}\n")),
         page("8kB", "0123456789abcde\n".repeat(8 * 64)),
