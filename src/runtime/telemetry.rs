@@ -39,7 +39,11 @@ pub fn with_causes(error: &(dyn Error + 'static)) -> String {
     successors(Some(error), |error: &&(dyn Error + 'static)| (*error).source()).fold(
         String::new(),
         |told, cause| {
-            let cause = cause.to_string();
+            let cause = match cause.downcast_ref() {
+                // Its own text goes on with the whole answer, field by field.
+                Some(kube::Error::Api(status)) => status.message.clone(),
+                Some(_) | None => cause.to_string(),
+            };
             match (told.is_empty(), told.contains(&cause)) {
                 (true, _) => cause,
                 (false, true) => told,
@@ -58,6 +62,12 @@ mod tests {
     struct Link {
         text: &'static str,
         source: Option<Box<Link>>,
+    }
+
+    #[test]
+    fn a_refusal_of_the_api_server_is_told_in_its_own_words() {
+        let refusal = kube::core::Status::failure("pods is forbidden", "Forbidden").with_code(403);
+        assert_eq!(with_causes(&kube::Error::Api(refusal.boxed())), "pods is forbidden");
     }
 
     #[test]

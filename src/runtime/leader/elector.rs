@@ -68,6 +68,11 @@ impl Elector {
                     ours_until = None;
                     until.saturating_sub(self.clock.monotonic()).min(self.times.renew)
                 }
+                // Somebody wrote between our look and our write; the next look tells who.
+                Ok(Err(kube::Error::Api(status))) if status.is_conflict() || status.is_already_exists() => {
+                    tracing::debug!(lease = self.name, "somebody else wrote the Lease first");
+                    self.times.renew / 4
+                }
                 Ok(Err(error)) => {
                     let error = with_causes(&error);
                     tracing::warn!(lease = self.name, error, "the Lease cannot be read or written");
