@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use crate::scenario::{App, Deployed, Run, ScenarioError, Stage, UpdateStrategy};
 
+/// Tag of the image that all acts go to.
+pub(super) const NEW: &str = "v2";
+
 /// The object of the last act.
 const UPGRADE: &str = include_str!("lossless-upgrade.yaml");
 /// Its name.
@@ -40,10 +43,10 @@ impl Act {
     pub(super) fn app(self) -> App {
         match self {
             Self::RollingUpdate => App::nginx("demo-a"),
-            // Sleeps longer than the balancer lags, with a grace period to match.
+            // Sleeps longer than the balancer lags, and has as long as before for what is open after that.
             Self::UsualAdvice => App {
-                pre_stop: Some(Duration::from_secs(5)),
-                grace: Duration::from_secs(15),
+                pre_stop: Some(Duration::from_secs(3)),
+                grace: Duration::from_secs(13),
                 ..App::nginx("demo-b")
             },
             Self::LosslessUpgrade => App { strategy: UpdateStrategy::OnDelete, ..App::nginx("demo-c") },
@@ -60,7 +63,7 @@ impl Act {
 
     /// Upgrades from v1 to v2, to the end.
     pub(super) async fn upgrade(self, app: &Deployed<'_>) -> Result<(), ScenarioError> {
-        app.set_image("lab/nginx:v2").await?;
+        app.set_image(&format!("lab/nginx:{NEW}")).await?;
         match self {
             Self::RollingUpdate | Self::UsualAdvice => app.rolled_out().await,
             Self::LosslessUpgrade => {

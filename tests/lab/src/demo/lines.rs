@@ -65,6 +65,7 @@ mod tests {
         let cell = Cell {
             name: "nginx-3".to_owned(),
             version: "v2".to_owned(),
+            revision: "6d5f".to_owned(),
             is_new: true,
             life: Life::Ending,
             traffic: Traffic::Detached,

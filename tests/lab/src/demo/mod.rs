@@ -103,7 +103,7 @@ async fn play(inside: &Inside, progress: &Progress, program: Program) -> anyhow:
     stage.strike().await;
     println!("\n{}", table::render(&ended));
     let verdict = verdict(&ended);
-    println!("{}", verdict.sentence());
+    println!("{}", verdict.sentence(program));
     Ok(verdict)
 }
 
@@ -151,10 +151,11 @@ fn verdict(ended: &[Ended]) -> Verdict {
 }
 
 impl Verdict {
-    fn sentence(self) -> &'static str {
+    fn sentence(self, program: Program) -> &'static str {
         match self {
+            Self::Proven if program == Program::Control => "The load finds what a RollingUpdate loses.",
             Self::Proven => {
-                "The same load lost requests with a RollingUpdate and none with a LosslessUpgrade."
+                "The load finds what a RollingUpdate loses, and the LosslessUpgrade lost nothing."
             }
             Self::Lost => "FAILED: the LosslessUpgrade lost requests.",
             Self::Blind => "FAILED: the RollingUpdate lost nothing, so this load proves nothing.",

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use kube::ResourceExt as _;
 
-use super::act::{Act, UPGRADE_NAME};
+use super::act::{Act, NEW, UPGRADE_NAME};
 use crate::{
     oracle::LossReport,
     scenario::{Deployed, ScenarioError},
@@ -32,6 +32,8 @@ pub(super) struct Cell {
     pub(super) name: String,
     /// Tag of its image.
     pub(super) version: String,
+    /// Hash of its revision, as in the name of a `ControllerRevision`.
+    pub(super) revision: String,
     pub(super) is_new: bool,
     pub(super) life: Life,
     pub(super) traffic: Traffic,
@@ -64,22 +66,20 @@ pub(super) async fn look(
     report: LossReport,
     elapsed: Duration,
 ) -> Result<Scene, ScenarioError> {
-    let (set, pods, backends) = tokio::join!(app.stateful_set(), app.pods(), app.backends());
-    let status = set?.status;
-    let update = status.as_ref().and_then(|status| status.update_revision.clone());
+    let (pods, backends) = tokio::join!(app.pods(), app.backends());
     let cells: Vec<_> = pods?
         .iter()
         .map(|pod| {
             let uid = pod.uid().unwrap_or_default();
             let mine = || backends.iter().filter(|backend| backend.uid == uid);
             let image = pod.spec.iter().flat_map(|spec| &spec.containers).find_map(|c| c.image.as_deref());
+            let version = image.and_then(|image| image.rsplit_once(':')).map_or("?", |(_, tag)| tag);
+            let hash = pod.labels().get(REVISION).and_then(|name| name.rsplit('-').next());
             Cell {
                 name: pod.name_any(),
-                version: image
-                    .and_then(|image| image.rsplit_once(':'))
-                    .map_or("?", |(_, tag)| tag)
-                    .to_owned(),
-                is_new: update.is_some() && pod.labels().get(REVISION) == update.as_ref(),
+                version: version.to_owned(),
+                revision: hash.unwrap_or_default().to_owned(),
+                is_new: version == NEW,
                 life: match (pod.metadata.deletion_timestamp.is_some(), is_ready(pod)) {
                     (true, _) => Life::Ending,
                     (false, true) => Life::Ready,
@@ -95,7 +95,6 @@ pub(super) async fn look(
         })
         .collect();
     let wanted = usize::from(app.app().replicas);
-    // Before its end an operator may count otherwise than the StatefulSet controller, which counts a surge as well.
     let updated = cells.iter().filter(|cell| cell.is_new && cell.life == Life::Ready).count().min(wanted);
     let message = match act {
         Act::RollingUpdate | Act::UsualAdvice => {

@@ -126,7 +126,7 @@ fn draw_pod(frame: &mut Frame, area: Rect, pod: &Cell) {
     };
     let version = if pod.is_new { pod.version.clone().cyan() } else { pod.version.clone().white() };
     let text = vec![
-        Line::from(vec![version.bold(), Span::raw(life)]),
+        Line::from(vec![version.bold(), format!(" {}", pod.revision).dim(), Span::raw(life)]),
         Line::styled(traffic, color),
         Line::raw(format!("{} connections", pod.connections)),
     ];

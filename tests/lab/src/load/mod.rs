@@ -113,10 +113,11 @@ impl Load {
     pub async fn stop(self) -> LossReport {
         let clients = &self.clients;
         clients.stop.cancel();
+        let elapsed = clients.tally.report().elapsed;
         clients.running.close();
         // Every request has a time-out of its own below this, so all of them have ended then.
         let _all_ended = tokio::time::timeout(Self::LAST_ANSWER, clients.running.wait()).await;
-        clients.tally.report()
+        LossReport { elapsed, ..clients.tally.report() }
     }
 }
 
