@@ -1,0 +1,155 @@
+//! Runs that are held, ended, or left without an answer.
+
+use std::time::Duration;
+
+use futures::future::{FutureExt, LocalBoxFuture};
+use kube::api::{DeleteParams, Patch, PatchParams};
+use lab::balancer::{Behaviour, Fault};
+use lab::load::Profile;
+use lab::scenario::{App, Stage, until};
+use libtest_mimic::Failed;
+use serde_json::json;
+
+use crate::harness::{apply, as_before, deploy, lossless, object_is, objects, phase, upgrade};
+
+fn light() -> Profile {
+    Profile { keep_alive_per_second: 150.0, one_shot_per_second: 60.0, ..Profile::default() }
+}
+
+fn stalled(object: &lossless_upgrade::api::LosslessUpgrade) -> bool {
+    let conditions = object.status.iter().flat_map(|status| &status.conditions);
+    conditions.into_iter().any(|condition| condition.type_ == "Stalled" && condition.status == "True")
+}
+
+/// What is detached stays detached, and no pod is deleted while it holds.
+pub fn paused(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), Failed>> {
+    async move {
+        let app = deploy(stage, App { replicas: 2, ..App::nginx("paused") }).await?;
+        apply(stage, "paused", &upgrade(|_| {}))?;
+        object_is(stage, "paused", "the object is at rest", Duration::from_secs(30), |o| phase(o) == "Idle")
+            .await?;
+        let run = app
+            .run_under(&light(), async {
+                app.set_image("lab/nginx:v2").await?;
+                object_is(stage, "paused", "it drains", Duration::from_secs(120), |o| phase(o) == "Drain")
+                    .await?;
+                let api = objects(stage, "paused");
+                let set = |paused: bool| Patch::Merge(json!({"spec": {"paused": paused}}));
+                api.patch("nginx", &PatchParams::default(), &set(true)).await?;
+                let held = |o: &lossless_upgrade::api::LosslessUpgrade| {
+                    let conditions = o.status.iter().flat_map(|status| &status.conditions);
+                    conditions.into_iter().any(|c| c.type_ == "Paused" && c.status == "True")
+                };
+                object_is(stage, "paused", "it is paused", Duration::from_secs(10), held).await?;
+                let before: Vec<_> = app.pods().await?.into_iter().map(|pod| pod.metadata.uid).collect();
+                // Longer than the drain would have taken.
+                tokio::time::sleep(Duration::from_secs(12)).await;
+                let after: Vec<_> = app.pods().await?.into_iter().map(|pod| pod.metadata.uid).collect();
+                assert_eq!(before, after, "a pod went while the run was paused");
+                assert!(
+                    app.backends().await.iter().any(|backend| backend.weight == 0),
+                    "nothing is detached any more"
+                );
+                api.patch("nginx", &PatchParams::default(), &set(false)).await?;
+                object_is(stage, "paused", "it succeeded", Duration::from_secs(180), |o| {
+                    phase(o) == "Succeeded"
+                })
+                .await
+                .map(drop)
+            })
+            .await?;
+        lossless(&run)?;
+        as_before(&app, "lab/nginx:v2", &[None]).await?;
+        app.remove().await?;
+        Ok(())
+    }
+    .boxed_local()
+}
+
+/// The finalizer attaches, reclaims and restores; it never promotes.
+pub fn deleted(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), Failed>> {
+    async move {
+        let app = deploy(stage, App { replicas: 3, ..App::nginx("deleted") }).await?;
+        apply(stage, "deleted", &upgrade(|_| {}))?;
+        object_is(stage, "deleted", "the object is at rest", Duration::from_secs(30), |o| phase(o) == "Idle")
+            .await?;
+        let run = app
+            .run_under(&light(), async {
+                app.set_image("lab/nginx:v2").await?;
+                let second = |o: &lossless_upgrade::api::LosslessUpgrade| {
+                    let run = o.status.as_ref().and_then(|status| status.run.as_ref());
+                    phase(o) == "Drain" && run.is_some_and(|run| run.updated.len() == 1)
+                };
+                object_is(stage, "deleted", "the second pod drains", Duration::from_secs(180), second)
+                    .await?;
+                let api = objects(stage, "deleted");
+                api.delete("nginx", &DeleteParams::default()).await?;
+                until("the object is gone", Duration::from_secs(120), async || {
+                    let left = api.get_opt("nginx").await?;
+                    Ok(left.map_or(Ok(()), |object| Err(crate::harness::shown(&object))))
+                })
+                .await
+            })
+            .await?;
+        lossless(&run)?;
+        let images: Vec<_> = app
+            .pods()
+            .await?
+            .into_iter()
+            .filter_map(|pod| pod.spec?.containers.first()?.image.clone())
+            .collect();
+        if images != ["lab/nginx:v2", "lab/nginx:v1", "lab/nginx:v1"] {
+            return Err(format!("pods were promoted or put back: {images:?}").into());
+        }
+        let annotations = app.service("nginx").await?.metadata.annotations.unwrap_or_default();
+        if let Some(left) = annotations.get("service.cloud.tencent.com/lb-rs-weight") {
+            return Err(format!("left on the Service: {left}").into());
+        }
+        app.in_rotation().await?;
+        app.remove().await?;
+        Ok(())
+    }
+    .boxed_local()
+}
+
+/// A lever that does not answer is neither a failure of the version nor a reason to go on.
+pub fn frozen(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), Failed>> {
+    async move {
+        let app = deploy(stage, App { replicas: 2, ..App::nginx("frozen") }).await?;
+        let object = upgrade(|spec| spec["traffic"]["confirmTimeout"] = json!("5s"));
+        apply(stage, "frozen", &object)?;
+        object_is(stage, "frozen", "the object is at rest", Duration::from_secs(30), |o| phase(o) == "Idle")
+            .await?;
+        let run = app
+            .run_under(&light(), async {
+                app.set_image("lab/nginx:v2").await?;
+                object_is(stage, "frozen", "it soaks its surge", Duration::from_secs(60), |o| {
+                    let run = o.status.as_ref().and_then(|status| status.run.as_ref());
+                    run.is_some_and(|run| format!("{:?}", run.step) == "Soak")
+                })
+                .await?;
+                stage.balancer().set(Behaviour { fault: Some(Fault::NeverSync), ..Behaviour::default() });
+                let held = |o: &_| phase(o) == "Detach" && stalled(o);
+                let stalled =
+                    object_is(stage, "frozen", "it is stalled", Duration::from_secs(60), held).await;
+                let before: Vec<_> = app.pods().await?.into_iter().map(|pod| pod.metadata.uid).collect();
+                tokio::time::sleep(Duration::from_secs(10)).await;
+                let after: Vec<_> = app.pods().await?.into_iter().map(|pod| pod.metadata.uid).collect();
+                stage.balancer().set(Behaviour::default());
+                stalled?;
+                assert_eq!(before, after, "a pod went although no detach was confirmed");
+                object_is(stage, "frozen", "it succeeded", Duration::from_secs(180), |o| {
+                    phase(o) == "Succeeded"
+                })
+                .await
+                .map(drop)
+            })
+            .await;
+        stage.balancer().set(Behaviour::default());
+        lossless(&run?)?;
+        as_before(&app, "lab/nginx:v2", &[None]).await?;
+        app.remove().await?;
+        Ok(())
+    }
+    .boxed_local()
+}

@@ -1,0 +1,83 @@
+//! The claims, on a real cluster with real traffic. One lab for all tests; each has a namespace of
+//! its own. Tests that change the load balancer or the operator for everybody run alone.
+
+#![allow(missing_docs, reason = "a test binary has no documentation")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that fails says so")]
+
+mod crash;
+mod harness;
+mod interrupted;
+mod refused;
+mod rollback;
+mod upgrades;
+mod writes;
+
+use std::process::ExitCode;
+
+use lab::sandbox::{self, EnterError, Need};
+use libtest_mimic::{Arguments, Trial};
+
+use harness::{Case, alone, beside};
+
+/// The longest ones first, so that the machine is never idle at the end.
+fn cases() -> Vec<Case> {
+    vec![
+        beside("a rolling update under the same load loses requests", upgrades::control),
+        beside("four pods one by one, with the writes and the time that are promised", upgrades::one_by_one),
+        beside("batches of two by spec.images, two ports, weights of their own", upgrades::batches),
+        beside(
+            "an application that is deaf to SIGTERM, requests longer than the grace period",
+            upgrades::deaf,
+        ),
+        beside("an image that never becomes Ready touches no serving pod", rollback::never_ready),
+        beside("an image that restarts in its first soak is rolled back everywhere", rollback::flaky),
+        beside("a paused run deletes nothing and goes on when told", interrupted::paused),
+        beside("an object that is deleted in mid-run leaves everything as it was", interrupted::deleted),
+        beside("what the rules refuse is refused by the API server", refused::at_apply),
+        beside("what stands against a run blocks it, and nothing is written", refused::blocked),
+        alone("a load balancer ten seconds behind, batches of two", upgrades::far_behind),
+        alone(
+            "a load balancer that never answers stalls the run, and nothing is deleted",
+            interrupted::frozen,
+        ),
+        alone("an operator killed in five phases ends as if nothing had been", crash::killed),
+    ]
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    if arguments.list {
+        return libtest_mimic::run(&arguments, trials(false)).exit_code();
+    }
+    match sandbox::enter(Need::Operator) {
+        Ok(inside) => {
+            harness::set_stage(&inside);
+            let arguments = Arguments { test_threads: Some(3), ..arguments };
+            let conclusion = libtest_mimic::run(&arguments, trials(false));
+            harness::strike();
+            conclusion.exit_code()
+        }
+        Err(EnterError::Missing(missing)) => {
+            println!("SKIPPED: the tests on a real cluster cannot run here: {missing}");
+            let _ = libtest_mimic::run(&arguments, trials(true));
+            if in_ci() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+        }
+        Err(error) => {
+            eprintln!("the lab did not start: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// A skipped test must not pass for a run one where nobody looks.
+#[expect(clippy::disallowed_methods, reason = "CI says so in its environment")]
+fn in_ci() -> bool {
+    std::env::var("CI").is_ok_and(|value| value == "true")
+}
+
+fn trials(skipped: bool) -> Vec<Trial> {
+    cases()
+        .into_iter()
+        .map(|case| Trial::test(case.name, move || harness::play(case)).with_ignored_flag(skipped))
+        .collect()
+}

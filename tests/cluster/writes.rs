@@ -1,0 +1,124 @@
+//! What a run costs in writes, from the API server's audit log and from every version of the object.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use futures::StreamExt;
+use kube::runtime::{WatchStreamExt, watcher};
+use lab::scenario::Stage;
+use libtest_mimic::Failed;
+use lossless_upgrade::api::status::LosslessUpgradeStatus;
+use lossless_upgrade::controller::report::without_live;
+use serde_json::Value;
+
+use crate::harness::objects;
+
+const OPERATOR: &str = "system:serviceaccount:lossless-upgrade-system:lossless-upgrade";
+
+/// Every version of the object's status since the journal was opened.
+pub struct Journal {
+    namespace: &'static str,
+    versions: Arc<Mutex<Vec<LosslessUpgradeStatus>>>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Journal {
+    /// Begins to write down.
+    pub fn open(stage: &Stage, namespace: &'static str) -> Self {
+        let versions = Arc::new(Mutex::new(Vec::new()));
+        let kept = versions.clone();
+        let stream = watcher(objects(stage, namespace), watcher::Config::default()).applied_objects();
+        let task = tokio::spawn(stream.for_each(move |object| {
+            if let Ok(object) = object {
+                kept.lock().unwrap().extend(object.status);
+            }
+            futures::future::ready(())
+        }));
+        Self { namespace, versions, task }
+    }
+
+    /// Checks the promises: on the world at most four writes a pod (lever twice, counter, delete) and
+    /// one for each further Service; on the status one for each step, live numbers apart.
+    pub async fn close(
+        self,
+        stage: &Stage,
+        pods: usize,
+        surge: usize,
+        services: usize,
+    ) -> Result<(), Failed> {
+        self.task.abort();
+        let writes = world_writes(stage, self.namespace).await?;
+        let count = |what: &str| writes.get(what).copied().unwrap_or_default();
+        let all = pods + surge;
+        println!("    writes on the world: {writes:?}");
+        let most = [
+            ("patch services", 2 * all * services),
+            ("patch pods/ephemeralcontainers", all),
+            ("delete pods", pods),
+            ("patch statefulsets", 2),
+            ("patch pods", 0),
+        ];
+        for (what, most) in most {
+            if count(what) > most {
+                return Err(
+                    format!("{} times {what}, at most {most} allowed: {writes:?}", count(what)).into()
+                );
+            }
+        }
+        let known: usize = most.iter().map(|(what, _)| count(what)).sum();
+        if known != writes.values().sum::<usize>() {
+            return Err(format!("writes that nobody expects: {writes:?}").into());
+        }
+        steps(&self.versions.lock().unwrap())
+    }
+}
+
+/// Each version of the status begins a step, or has just newer numbers.
+fn steps(versions: &[LosslessUpgradeStatus]) -> Result<(), Failed> {
+    let step = |status: &LosslessUpgradeStatus| {
+        let run = status.run.as_ref().map(|run| (run.id.clone(), run.step, run.entered, run.batch.clone()));
+        (status.phase, run)
+    };
+    let (mut begun, mut live) = (0, 0);
+    for pair in versions.windows(2) {
+        let [before, after] = pair else { continue };
+        if step(before) != step(after) {
+            begun += 1;
+        } else if without_live(before) == without_live(after) {
+            live += 1;
+        } else {
+            return Err(format!("the status was written within a step:\n{before:#?}\n{after:#?}").into());
+        }
+    }
+    println!("    status written {begun} times for a new step, {live} times for live numbers");
+    if begun == 0 { Err("no step was seen: the journal proves nothing".into()) } else { Ok(()) }
+}
+
+/// The operator's writes in a namespace by verb and resource, its object's own status apart.
+async fn world_writes(stage: &Stage, namespace: &str) -> Result<BTreeMap<String, usize>, Failed> {
+    let text = tokio::fs::read_to_string(stage.cluster().audit_log()).await?;
+    let mut writes = BTreeMap::new();
+    for line in text.lines() {
+        let Ok(event) = serde_json::from_str::<Value>(line) else { continue };
+        let text = |pointer: &str| event.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+        let verb = text("/verb");
+        let ours = text("/user/username") == OPERATOR && text("/objectRef/namespace") == namespace;
+        let write = !matches!(verb, "get" | "list" | "watch") && text("/stage") == "ResponseComplete";
+        let done =
+            event.pointer("/responseStatus/code").and_then(Value::as_u64).is_some_and(|code| code < 300);
+        let resource = text("/objectRef/resource");
+        if !ours
+            || !write
+            || !done
+            || text("/requestURI").contains("dryRun=All")
+            || matches!(resource, "losslessupgrades" | "events")
+        {
+            continue;
+        }
+        let sub = text("/objectRef/subresource");
+        let name =
+            if sub.is_empty() { format!("{verb} {resource}") } else { format!("{verb} {resource}/{sub}") };
+        *writes.entry(name).or_default() += 1;
+    }
+    Ok(writes)
+}
