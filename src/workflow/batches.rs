@@ -27,6 +27,13 @@ pub fn choose(turn: &mut Turn<'_>, run: &mut Run) -> Next {
         }
         Goal::RollBack => {}
     }
+    // What is detached and on its way out or not back yet must not be attached by the next detach.
+    let ordinals = turn.base_ordinals().union(&turn.surge_ordinals(run));
+    let away = ordinals.difference(&at(turn, &ordinals, |_| true));
+    let away: OrdinalSet = away.iter().filter(|ordinal| turn.state.detached.contains(*ordinal)).collect();
+    if !away.is_empty() {
+        return wait_for_others(turn, run, &away);
+    }
     let pending = at(turn, &turn.base_ordinals(), |pod| pod.revision != run.to);
     let surge_pending = at(turn, &turn.surge_ordinals(run), |pod| pod.revision != run.to);
     let surge_counts = run.goal == Goal::Upgrade || !pending.is_empty();
@@ -179,7 +186,7 @@ pub fn yield_replicas(turn: &mut Turn<'_>, run: &mut Run) {
     run.surge = 0;
 }
 
-/// The surge goes: drained like all others, or at once where it owes nothing.
+/// The surge goes: drained like all others, or at once where nothing runs in it.
 fn retire(turn: &mut Turn<'_>, run: &mut Run) -> Next {
     let Some(set) = turn.set() else { return Wait::new("Waiting for the StatefulSet").into() };
     let base = turn.base();
@@ -194,10 +201,12 @@ fn retire(turn: &mut Turn<'_>, run: &mut Run) -> Next {
         return wait_for_others(turn, run, &out);
     }
     let surge = turn.surge_ordinals(run);
-    let owing = surge
-        .iter()
-        .any(|ordinal| turn.seen.pods.get(&ordinal).is_some_and(|pod| !turn.owes_nothing(ordinal, pod)));
-    let step = match (surge.is_empty(), owing) {
+    // One that runs may become Ready before the StatefulSet controller removes it, so it is detached
+    // although it owes nothing yet.
+    let alive = surge.iter().any(|ordinal| {
+        turn.seen.pods.get(&ordinal).is_some_and(|pod| pod.running || !turn.owes_nothing(ordinal, pod))
+    });
+    let step = match (surge.is_empty(), alive) {
         (true, _) => Step::Restore,
         (false, true) => Step::Detach,
         (false, false) => Step::Retire,

@@ -32,10 +32,9 @@ pub const GUARDS: &[Guard] = &[
     Guard::OthersServe,
 ];
 
-/// What must hold for the surge to be removed by a scale-down. It serves nobody any more, and its
-/// going does not depend on a revision.
+/// What must hold for the surge to be removed by a scale-down. Its going does not depend on a revision.
 pub const SURGE_GUARDS: &[Guard] =
-    &[Guard::Recorded, Guard::LeversHold, Guard::LeversConfirmed, Guard::Drained];
+    &[Guard::Recorded, Guard::LeversHold, Guard::LeversConfirmed, Guard::Drained, Guard::OthersServe];
 
 /// The first guard that refuses to let the pod be deleted, and why.
 #[must_use]
@@ -52,7 +51,12 @@ pub fn refusal(
 impl Guard {
     fn refuses(self, turn: &Turn<'_>, run: &Run, record: &PodRecord, pod: &PodView) -> Option<String> {
         let owes_nothing = turn.owes_nothing(record.ordinal, pod);
-        let never_detached = matches!(run.batch.kind, BatchKind::Broken | BatchKind::Retiring);
+        let dead = owes_nothing && !pod.running;
+        let needs_no_lever = match run.batch.kind {
+            BatchKind::Broken => owes_nothing,
+            BatchKind::Retiring => dead,
+            BatchKind::None | BatchKind::Canary | BatchKind::Serving | BatchKind::Found => false,
+        };
         match self {
             Self::RevisionUnmoved => {
                 let revision = turn.set().and_then(|set| set.update_revision.as_ref());
@@ -66,7 +70,7 @@ impl Guard {
             Self::Recorded => (record.state != PodState::Deletable || record.uid != pod.uid)
                 .then(|| "the record does not say that it may be deleted".to_owned()),
             Self::Drained if owes_nothing => None,
-            Self::LeversHold | Self::LeversConfirmed if owes_nothing && never_detached => None,
+            Self::LeversHold | Self::LeversConfirmed if needs_no_lever => None,
             Self::LeversHold => turn.seen.levers.iter().find_map(|lever| match &lever.held {
                 Held::Ordinals(held) if held.contains(record.ordinal) => None,
                 Held::Ordinals(_) => Some(format!("{} lets new connections to it", lever.name)),
@@ -84,7 +88,7 @@ impl Guard {
                 let serving = turn.serving().difference(&run.batch.ordinals);
                 // A pod that is not Ready serves nothing: it takes no capacity away when it goes, and a
                 // broken old version must not stand in the way of a good new one.
-                let needed = if pod.ready { turn.floor(run) } else { 0 };
+                let needed = if pod.ready && !turn.impatient(run) { turn.floor(run) } else { 0 };
                 let have = u32::try_from(serving.len()).unwrap_or(u32::MAX);
                 (have < needed).then(|| format!("only {have} other pods serve, {needed} must"))
             }

@@ -191,12 +191,21 @@ fn halted(run: &Run) -> Option<Next> {
     Some(Wait::new(problem.text.clone()).stalled(problem.reason).into())
 }
 
-/// The surge was taken away while a batch is out: it is put back before anything is deleted.
+/// The surge was taken away: it is asked for again before it is proven, and before anything more is
+/// deleted where a batch is out already.
 fn surge_lost(turn: &mut Turn<'_>, run: &mut Run) -> Option<Next> {
     let set = turn.set()?;
+    if set.replicas == turn.base() + run.surge {
+        return None;
+    }
+    if run.batch.kind == BatchKind::Canary && matches!(run.step, Step::Verify | Step::Soak) {
+        turn.end_batch(run);
+        batches::replicas_changed(turn, run);
+        return Some(Next::Again);
+    }
     let at_risk = matches!(run.step, Step::Detach | Step::Drain | Step::Replace)
         && run.batch.kind == BatchKind::Serving;
-    if !at_risk || set.replicas == turn.base() + run.surge || !batches::undeleted(turn) {
+    if !at_risk || !batches::undeleted(turn) {
         return None;
     }
     let text = format!(

@@ -107,7 +107,7 @@ fn serving(moment: &Moment<'_>, without: &OrdinalSet) -> usize {
     ready.filter(|(ordinal, _)| !detached.contains(**ordinal) && !without.contains(**ordinal)).count()
 }
 
-/// The pods that served before this decision and do not after its effect.
+/// The pods that serve, or could be made to serve at once, and do not after this effect.
 fn taken(moment: &Moment<'_>) -> OrdinalSet {
     let held = |ordinal: Ordinal| {
         moment
@@ -120,9 +120,12 @@ fn taken(moment: &Moment<'_>) -> OrdinalSet {
         Some(Effect::SetLevers { detached, .. }) => detached.clone(),
         _ => leaving(moment),
     };
+    // A pod that goes for good cannot be attached again, so it counts although it is detached.
+    let goes = leaving(moment);
     newly
         .iter()
-        .filter(|ordinal| !held(*ordinal) && moment.seen.pods.get(ordinal).is_some_and(|pod| pod.ready))
+        .filter(|ordinal| !held(*ordinal) || goes.contains(*ordinal))
+        .filter(|ordinal| moment.seen.pods.get(ordinal).is_some_and(|pod| pod.ready))
         .collect()
 }
 
@@ -154,8 +157,11 @@ fn one_batch_is_out(moment: &Moment<'_>) -> Result<(), String> {
     let batch = moment.plan.batch_size(saved.replicas, set.ordered_ready);
     let surge = moment.decision.state.run.as_ref().map_or(0, |run| run.surge);
     let most = usize::try_from(batch.max(surge)).unwrap_or(usize::MAX);
-    let out = moment.decision.state.detached.len();
-    if out > most { Err(format!("{out} pods are detached, a batch has {most}")) } else { Ok(()) }
+    let detached = &moment.decision.state.detached;
+    // Replicas that the user lowers make a batch smaller; what was out already did not grow by that.
+    let grows = !moment.before.detached.is_superset(detached);
+    let out = detached.len();
+    if grows && out > most { Err(format!("{out} pods are detached, a batch has {most}")) } else { Ok(()) }
 }
 
 fn removal_is_exact(moment: &Moment<'_>) -> Result<(), String> {

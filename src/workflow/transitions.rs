@@ -19,7 +19,7 @@ pub const TABLE: &[(Step, &[Step])] = &[
         Step::Replace,
         &[Step::Verify, Step::Detach, Step::Drain, Step::Attach, Step::Soak, Step::Template, Step::Restore],
     ),
-    (Step::Verify, &[Step::Attach, Step::Soak, Step::Template, Step::Restore]),
+    (Step::Verify, &[Step::Attach, Step::Surge, Step::Soak, Step::Template, Step::Restore]),
     (Step::Attach, &[Step::Soak, Step::Template, Step::Restore]),
     (
         Step::Soak,

@@ -155,7 +155,6 @@ impl<'a> Turn<'a> {
     }
 
     /// Whether enough others serve for the batch to be taken out, as far as it is not out already.
-    /// A run that is told to leave does not wait for others for ever.
     pub fn can_spare(&self, run: &Run) -> bool {
         let out = |ordinal: Ordinal| {
             let held =
@@ -165,10 +164,20 @@ impl<'a> Turn<'a> {
         let serves = |ordinal: &Ordinal| self.seen.pods.get(ordinal).is_some_and(|pod| pod.ready);
         let taken = run.batch.ordinals.iter().any(|ordinal| serves(&ordinal) && !out(ordinal));
         let others = self.serving().difference(&run.batch.ordinals).len();
+        !taken || others >= usize::try_from(self.floor(run)).unwrap_or(usize::MAX) || self.impatient(run)
+    }
+
+    /// Whether the surge goes although others do not serve: a run that is told to leave has waited
+    /// for them long enough.
+    pub fn impatient(&self, run: &Run) -> bool {
         let patience = run.leaving_since.map(|since| later(since, self.plan.verify.timeout));
-        !taken
-            || others >= usize::try_from(self.floor(run)).unwrap_or(usize::MAX)
-            || (run.batch.kind == BatchKind::Retiring && patience.is_some_and(|end| self.now >= end))
+        run.batch.kind == BatchKind::Retiring && patience.is_some_and(|end| self.now >= end)
+    }
+
+    /// A detached pod that is on its way out: it must not get connections in its last seconds.
+    pub fn ending(&self) -> Option<&'a PodView> {
+        let pods = self.state.detached.iter().filter_map(|ordinal| self.seen.pods.get(&ordinal));
+        pods.into_iter().find(|pod| pod.terminating)
     }
 
     /// The pods that serve: Ready and attached.

@@ -1,6 +1,7 @@
 //! The StatefulSet, its controller, its pods and their connections.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use lossless_upgrade::workflow::ordinals::Ordinal;
 
@@ -28,8 +29,8 @@ pub struct Set {
     pub ordered_ready: bool,
     pub on_delete: bool,
     pub deleting: bool,
-    /// Who set the replicas last: a scale-down of ours is judged.
-    pub scaled_by_us: bool,
+    /// The ordinals that go because we lowered the replicas: these are judged.
+    pub taken_by_us: Range<Ordinal>,
     /// What the controller has taken notice of.
     noticed: (u32, String),
     /// When the spec was last written, while the controller has not taken notice of it.
@@ -90,7 +91,7 @@ impl Cluster {
             ordered_ready: false,
             on_delete: true,
             deleting: false,
-            scaled_by_us: false,
+            taken_by_us: 0..0,
             noticed: (replicas, "v1".into()),
             unnoticed: None,
         };
@@ -137,8 +138,8 @@ impl Cluster {
     pub fn write(&mut self, now: i64, replicas: Option<u32>, image: Option<&str>, ours: bool) {
         let Some(set) = &mut self.set else { return };
         if let Some(replicas) = replicas.filter(|replicas| *replicas != set.replicas) {
+            set.taken_by_us = if ours { replicas..set.replicas } else { 0..0 };
             set.replicas = replicas;
-            set.scaled_by_us = ours;
         }
         if let Some(image) = image {
             image.clone_into(&mut set.image);

@@ -81,11 +81,13 @@ impl World {
 
     /// The controller removes pods because the replicas were lowered.
     pub fn judge_scale_down(&mut self, condemned: &[Ordinal]) {
-        if !self.cluster.set.as_ref().is_some_and(|set| set.scaled_by_us) {
+        // What was tampered with after the replicas were set is no fault of who set them.
+        if self.now - self.tampered < 10 {
             return;
         }
+        let ours = self.cluster.set.as_ref().map(|set| set.taken_by_us.clone()).unwrap_or_default();
         let forced = self.state.run.as_ref().is_some_and(|run| run.forced);
-        for ordinal in condemned {
+        for ordinal in condemned.iter().filter(|ordinal| ours.contains(ordinal)) {
             self.judge_removal(*ordinal, forced);
         }
     }
@@ -99,7 +101,8 @@ impl World {
             }
             return;
         }
-        if matches!(self.state.rest, Rest::Blocked(_)) && self.memory.stalled.is_none() {
+        let noticed = self.cluster.update_revision().is_some() && !self.gone;
+        if matches!(self.state.rest, Rest::Blocked(_)) && self.memory.stalled.is_none() && noticed {
             self.violate("Blocked and not stalled".into());
         }
         for balancer in self.balancers.clone() {

@@ -4,6 +4,7 @@
 #![allow(dead_code, reason = "each test binary uses its own part of the world")]
 
 pub mod balancer;
+pub mod chance;
 pub mod cluster;
 pub mod judge;
 pub mod operator;

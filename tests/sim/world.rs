@@ -54,6 +54,8 @@ pub struct World {
     pub probe: Probe,
     /// New connections a second that no lever covers.
     pub uncovered: u32,
+    /// When somebody last wrote over our entries in a lever.
+    pub tampered: i64,
     pub deleting: bool,
     pub namespace_terminating: bool,
     /// The finalizer was removed: the object is gone.
@@ -83,6 +85,7 @@ impl World {
             balancers: vec![Balancer::new("web", 2)],
             probe: Probe::Counter,
             uncovered: 0,
+            tampered: i64::MIN / 2,
             deleting: false,
             namespace_terminating: false,
             gone: false,
@@ -187,6 +190,7 @@ impl World {
     pub fn pause(&mut self, paused: bool) {
         self.happens(if paused { "spec.paused: true" } else { "spec.paused: false" });
         self.plan.paused = paused;
+        self.memory.last = None;
     }
 
     /// The user deletes the object.

@@ -12,8 +12,7 @@ pub fn look(turn: &mut Turn<'_>, run: &mut Run) -> Next {
     if let Some(next) = fence(turn, run) {
         return next;
     }
-    // A pod that ends must not get connections in its last seconds.
-    if let Some((_, Some(pod))) = turn.records().find(|(_, pod)| pod.is_some_and(|pod| pod.terminating)) {
+    if let Some(pod) = turn.ending() {
         let deadline = later(run.entered, turn.plan.verify.timeout);
         return Wait::new(format!("Waiting for the old {} to end before it is attached", pod.name))
             .deadline(deadline, turn.now, Reason::ReplaceTimedOut)

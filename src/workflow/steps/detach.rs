@@ -56,7 +56,10 @@ pub fn start_counters(turn: &Turn<'_>) -> Option<Next> {
         return None;
     }
     turn.records().find_map(|(record, pod)| {
-        let pod = pod.filter(|pod| pod.uid == record.uid && !pod.terminating && pod.running)?;
+        let pod = pod.filter(|pod| pod.uid == record.uid && !pod.terminating)?;
+        if turn.owes_nothing(record.ordinal, pod) {
+            return None;
+        }
         match &pod.counter {
             CounterView::Absent => {
                 let effect = Effect::StartCounter { ordinal: record.ordinal, uid: record.uid.clone() };

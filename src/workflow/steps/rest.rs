@@ -56,11 +56,15 @@ pub fn look(turn: &mut Turn<'_>) -> Next {
     if let Some(problem) = obstacle(turn, set) {
         return block(turn, problem);
     }
-    if turn.plan.paused {
-        return Wait::new(format!("Paused; a run to revision {revision} is wanted")).into();
-    }
     if let Some(wait) = not_again_yet(turn, &revision, images) {
         return wait;
+    }
+    if turn.plan.paused {
+        // Nothing stands against the run any more.
+        if matches!(turn.state.rest, Rest::Blocked(_)) {
+            turn.state.rest = Rest::Idle;
+        }
+        return Wait::new(format!("Paused; a run to {} is wanted", wanted(&revision, images))).into();
     }
     begin(turn, set, revision, images);
     Next::Again
@@ -193,11 +197,15 @@ fn begin(turn: &mut Turn<'_>, set: &SetView, revision: String, images: bool) {
         paused: false,
         leaving_since: None,
     };
-    let wanted = if images { "the images of the spec".to_owned() } else { format!("revision {}", run.to) };
+    let wanted = wanted(&run.to, images);
     turn.note(Reason::RunStarted, format!("Run {} from revision {} to {wanted}", run.id, run.from));
     turn.state.rest = Rest::Idle;
     turn.trail.push(run.step);
     turn.state.run = Some(run);
+}
+
+fn wanted(revision: &str, images: bool) -> String {
+    if images { "the images of the spec".into() } else { format!("revision {revision}") }
 }
 
 /// The revision that most Ready pods run, other than `to`; where there is none, that of most pods.

@@ -10,9 +10,14 @@ use crate::workflow::turn::{Next, Turn, Wait, later};
 
 /// Puts the levers back and ends the run.
 pub fn look(turn: &mut Turn<'_>, run: &mut Run) -> Next {
-    turn.state.detached = OrdinalSet::new();
     let gone = turn.seen.namespace_terminating;
     let deadline = later(run.entered, turn.plan.confirm_timeout);
+    if let Some(pod) = turn.ending().filter(|_| !gone && turn.now < deadline) {
+        return Wait::new(format!("Waiting for {} to end before the levers are put back", pod.name))
+            .until(deadline)
+            .into();
+    }
+    turn.state.detached = OrdinalSet::new();
     for lever in turn.seen.levers.iter().filter(|_| !gone) {
         match &lever.held {
             Held::Unreadable(_) if run.goal == Goal::Release && turn.now >= deadline => {

@@ -87,6 +87,11 @@ fn not_yet(turn: &mut Turn<'_>, run: &mut Run) -> Option<Next> {
     let lost = match refused {
         None if !unrecorded => return None,
         Some((Guard::LeversHold, _)) => levers::still_held(turn, run),
+        Some((Guard::OthersServe, why)) => {
+            let deadline = later(run.entered, turn.plan.verify.timeout);
+            let wait = Wait::new(format!("The surge is not removed yet: {why}"));
+            Some(wait.deadline(deadline, turn.now, Reason::OthersNotReady).into())
+        }
         Some(_) | None => None,
     };
     Some(lost.unwrap_or_else(|| {

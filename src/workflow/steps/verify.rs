@@ -11,10 +11,17 @@ use crate::workflow::turn::{Next, Turn, Wait, later};
 pub fn look(turn: &mut Turn<'_>, run: &mut Run) -> Next {
     came_anew(turn);
     replace::adopt(turn);
+    let elsewhere = |pod: &PodView| !pod.terminating && pod.revision != run.to;
+    if turn.records().any(|(_, pod)| pod.is_some_and(elsewhere)) {
+        // Created before the StatefulSet controller took notice of the newest template: it goes
+        // through a batch once more.
+        turn.end_batch(run);
+        return Next::Again;
+    }
     let deadline = later(run.entered, turn.plan.verify.timeout);
     let overdue = turn.now >= deadline;
     let mut faults: Vec<Fault> =
-        turn.records().filter_map(|(record, pod)| fault(turn, run, record, pod)).collect();
+        turn.records().filter_map(|(record, pod)| fault(turn, record, pod)).collect();
     faults.sort_by_key(|fault| matches!(fault, Fault::NotYet { .. }));
     match faults.into_iter().next() {
         Some(Fault::Never(why)) => return failed(turn, run, &why, false),
@@ -59,7 +66,7 @@ enum Fault {
     NotYet { why: String, no_room: bool },
 }
 
-fn fault(turn: &Turn<'_>, run: &Run, record: &PodRecord, pod: Option<&PodView>) -> Option<Fault> {
+fn fault(turn: &Turn<'_>, record: &PodRecord, pod: Option<&PodView>) -> Option<Fault> {
     let not_yet = |why: String| Some(Fault::NotYet { why, no_room: false });
     let Some(pod) = pod else {
         let why = format!("{} does not exist", turn.seen.name(record.ordinal));
@@ -70,9 +77,6 @@ fn fault(turn: &Turn<'_>, run: &Run, record: &PodRecord, pod: Option<&PodView>) 
     }
     if let Some(why) = restarted(turn, record, pod) {
         return Some(Fault::Never(why));
-    }
-    if pod.revision != run.to {
-        return not_yet(format!("{} is at revision {} instead of {}", pod.name, pod.revision, run.to));
     }
     if !pod.ready {
         let trouble = pod.trouble.as_deref().map(|trouble| format!(": {trouble}")).unwrap_or_default();
