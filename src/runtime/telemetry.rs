@@ -2,7 +2,6 @@
 
 use std::error::Error;
 use std::io::{IsTerminal as _, stderr};
-use std::iter::successors;
 
 use clap::ValueEnum;
 use tracing_subscriber::EnvFilter;
@@ -36,21 +35,24 @@ pub fn init(format: LogFormat, filter: EnvFilter) -> Result<(), TryInitError> {
 /// some leave it to the reader, who then learns `client error (Connect)` and not why.
 #[must_use]
 pub fn with_causes(error: &(dyn Error + 'static)) -> String {
-    successors(Some(error), |error: &&(dyn Error + 'static)| (*error).source()).fold(
-        String::new(),
-        |told, cause| {
-            let cause = match cause.downcast_ref() {
-                // Its own text goes on with the whole answer, field by field.
-                Some(kube::Error::Api(status)) => status.message.clone(),
-                Some(_) | None => cause.to_string(),
-            };
-            match (told.is_empty(), told.contains(&cause)) {
-                (true, _) => cause,
-                (false, true) => told,
-                (false, false) => format!("{told}: {cause}"),
-            }
-        },
-    )
+    let mut told = String::new();
+    let mut next = Some(error);
+    while let Some(cause) = next {
+        let text = if let Some(kube::Error::Api(status)) = cause.downcast_ref() {
+            // Its own text goes on with the whole answer, field by field, and so do its causes.
+            next = None;
+            status.message.clone()
+        } else {
+            next = cause.source();
+            cause.to_string()
+        };
+        if told.is_empty() {
+            told = text;
+        } else if !told.contains(&text) {
+            told = format!("{told}: {text}");
+        }
+    }
+    told
 }
 
 #[cfg(test)]
