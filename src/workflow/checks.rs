@@ -88,7 +88,7 @@ impl Guard {
                 let serving = turn.serving().difference(&run.batch.ordinals);
                 // A pod that is not Ready serves nothing: it takes no capacity away when it goes, and a
                 // broken old version must not stand in the way of a good new one.
-                let needed = if pod.ready && !turn.impatient(run) { turn.floor(run) } else { 0 };
+                let needed = if pod.ready { turn.needed(run) } else { 0 };
                 let have = u32::try_from(serving.len()).unwrap_or(u32::MAX);
                 (have < needed).then(|| format!("only {have} other pods serve, {needed} must"))
             }

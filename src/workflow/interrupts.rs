@@ -12,7 +12,7 @@ use super::steps::attach;
 use super::turn::{Next, Turn, Wait, later};
 
 /// How long the deletion of the object waits for a lossless end.
-const RELEASE_TIMEOUT: Duration = Duration::from_mins(15);
+pub const RELEASE_TIMEOUT: Duration = Duration::from_mins(15);
 
 /// None: nothing comes before the step's own work.
 pub fn look(turn: &mut Turn<'_>, run: &mut Run) -> Option<Next> {

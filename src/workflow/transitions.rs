@@ -34,8 +34,8 @@ pub const TABLE: &[(Step, &[Step])] = &[
             Step::Template,
         ],
     ),
-    (Step::Retire, &[Step::Restore, Step::Detach]),
-    (Step::Restore, &[]),
+    (Step::Retire, &[Step::Restore, Step::Detach, Step::Template]),
+    (Step::Restore, &[Step::Template]),
     (Step::Template, &[Step::Soak, Step::Attach, Step::Restore]),
 ];
 

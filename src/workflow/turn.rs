@@ -164,14 +164,15 @@ impl<'a> Turn<'a> {
         let serves = |ordinal: &Ordinal| self.seen.pods.get(ordinal).is_some_and(|pod| pod.ready);
         let taken = run.batch.ordinals.iter().any(|ordinal| serves(&ordinal) && !out(ordinal));
         let others = self.serving().difference(&run.batch.ordinals).len();
-        !taken || others >= usize::try_from(self.floor(run)).unwrap_or(usize::MAX) || self.impatient(run)
+        !taken || others >= usize::try_from(self.needed(run)).unwrap_or(usize::MAX)
     }
 
-    /// Whether the surge goes although others do not serve: a run that is told to leave has waited
-    /// for them long enough.
-    pub fn impatient(&self, run: &Run) -> bool {
+    /// The fewest others that must serve while the batch is out: the floor; but where a run that is
+    /// told to leave has waited for them long enough, the surge goes as long as somebody serves.
+    pub fn needed(&self, run: &Run) -> u32 {
         let patience = run.leaving_since.map(|since| later(since, self.plan.verify.timeout));
-        run.batch.kind == BatchKind::Retiring && patience.is_some_and(|end| self.now >= end)
+        let over = run.batch.kind == BatchKind::Retiring && patience.is_some_and(|end| self.now >= end);
+        if over { self.floor(run).min(1) } else { self.floor(run) }
     }
 
     /// A detached pod that is on its way out: it must not get connections in its last seconds.

@@ -51,6 +51,7 @@ pub fn look(turn: &mut Turn<'_>) -> Next {
             "{why}Revision {} was given up and is not tried again by itself. Change the template or spec.images, or set the annotation lossless-upgrade.io/retry to a new value",
             rejected.revision
         );
+        unblock(turn);
         return Wait::new(text).into();
     }
     if let Some(problem) = obstacle(turn, set) {
@@ -60,10 +61,7 @@ pub fn look(turn: &mut Turn<'_>) -> Next {
         return wait;
     }
     if turn.plan.paused {
-        // Nothing stands against the run any more.
-        if matches!(turn.state.rest, Rest::Blocked(_)) {
-            turn.state.rest = Rest::Idle;
-        }
+        unblock(turn);
         return Wait::new(format!("Paused; a run to {} is wanted", wanted(&revision, images))).into();
     }
     begin(turn, set, revision, images);
@@ -82,9 +80,7 @@ fn heed_retry(turn: &mut Turn<'_>) {
 }
 
 fn rest(turn: &mut Turn<'_>, set: &SetView, revision: &str) -> Next {
-    if matches!(turn.state.rest, Rest::Blocked(_)) {
-        turn.state.rest = Rest::Idle;
-    }
+    unblock(turn);
     let message = match &turn.state.rest {
         Rest::RolledBack(problem) => format!("Rolled back to {revision}: {}", problem.text),
         Rest::Aborted(problem) => problem.text.clone(),
@@ -93,6 +89,13 @@ fn rest(turn: &mut Turn<'_>, set: &SetView, revision: &str) -> Next {
         }
     };
     Wait::new(message).into()
+}
+
+/// Nothing stands against a run any more, or none is wanted.
+fn unblock(turn: &mut Turn<'_>) {
+    if matches!(turn.state.rest, Rest::Blocked(_)) {
+        turn.state.rest = Rest::Idle;
+    }
 }
 
 fn block(turn: &mut Turn<'_>, problem: Problem) -> Next {

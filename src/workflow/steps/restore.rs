@@ -1,6 +1,7 @@
 //! The levers back, byte for byte where nobody else wrote, and the run is over.
 
 use crate::workflow::decision::Effect;
+use crate::workflow::interrupts::RELEASE_TIMEOUT;
 use crate::workflow::observed::Held;
 use crate::workflow::ordinals::OrdinalSet;
 use crate::workflow::reasons::{Problem, Reason};
@@ -12,6 +13,7 @@ use crate::workflow::turn::{Next, Turn, Wait, later};
 pub fn look(turn: &mut Turn<'_>, run: &mut Run) -> Next {
     let gone = turn.seen.namespace_terminating;
     let deadline = later(run.entered, turn.plan.confirm_timeout);
+    let let_go = later(run.leaving_since.unwrap_or(run.entered), RELEASE_TIMEOUT).max(deadline);
     if let Some(pod) = turn.ending().filter(|_| !gone && turn.now < deadline) {
         return Wait::new(format!("Waiting for {} to end before the levers are put back", pod.name))
             .until(deadline)
@@ -20,13 +22,14 @@ pub fn look(turn: &mut Turn<'_>, run: &mut Run) -> Next {
     turn.state.detached = OrdinalSet::new();
     for lever in turn.seen.levers.iter().filter(|_| !gone) {
         match &lever.held {
-            Held::Unreadable(_) if run.goal == Goal::Release && turn.now >= deadline => {
+            Held::Unreadable(_) if run.goal == Goal::Release && turn.now >= let_go => {
                 turn.warn(Reason::LeverUnusable, format!("{} could not be put back", lever.name));
             }
             Held::Unreadable(why) => {
-                return Wait::new(format!("Putting the levers back: {} cannot be read: {why}", lever.name))
-                    .deadline(deadline, turn.now, Reason::LeverNotConfirmed)
-                    .into();
+                let wait =
+                    Wait::new(format!("Putting the levers back: {} cannot be read: {why}", lever.name));
+                let wait = if run.goal == Goal::Release { wait.until(let_go) } else { wait };
+                return wait.deadline(deadline, turn.now, Reason::LeverNotConfirmed).into();
             }
             Held::Ordinals(_) | Held::Foreign(_) if !lever.restored => {
                 let effect = Effect::SetLevers { detached: OrdinalSet::new(), again: false };

@@ -38,6 +38,8 @@ pub fn look(turn: &mut Turn<'_>, run: &mut Run) -> Next {
         if let Some(next) = not_yet(turn, run) {
             return next;
         }
+        // Whether the controller is held up counts from here.
+        turn.enter(run, Step::Retire);
         let effect = Effect::Scale { replicas: base, images: false };
         return Next::Act(effect, format!("Back to {base} replicas; {} may go", turn.seen.names(&surge)));
     }
@@ -75,6 +77,12 @@ pub fn look(turn: &mut Turn<'_>, run: &mut Run) -> Next {
 /// The last look before the surge goes: the guards of a deletion, as far as they concern it. A pod
 /// that came anew since, or that counts again, is drained again.
 fn not_yet(turn: &mut Turn<'_>, run: &mut Run) -> Option<Next> {
+    if let Some((_, Some(pod))) = turn.records().find(|(_, pod)| pod.is_some_and(|pod| pod.terminating)) {
+        // Somebody else deleted it: it comes back anew, or is gone.
+        let deadline = later(run.entered, TIMEOUT);
+        let wait = Wait::new(format!("Waiting for {} to end, which somebody deleted", pod.name));
+        return Some(wait.deadline(deadline, turn.now, Reason::ReclaimTimedOut).into());
+    }
     let guards: Vec<Guard> =
         turn.guards.iter().copied().filter(|guard| SURGE_GUARDS.contains(guard)).collect();
     let refused = turn
