@@ -11,7 +11,7 @@ ENGINE ?= $(firstword $(foreach engine,docker podman buildah,$(if $(shell comman
 IMAGE ?= lossless-upgrade:dev
 
 # The tests under tests/ that need no cluster.
-STORIES := $(patsubst tests/%.rs,--test %,$(filter-out tests/cluster.rs,$(wildcard tests/*.rs)))
+STORIES := $(patsubst tests/%.rs,--test %,$(wildcard tests/*.rs))
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test unit cluster check lint gen lab image release
@@ -28,7 +28,7 @@ unit: ## Run the tests that need no cluster
 	cargo test --workspace --lib --bins $(STORIES)
 
 cluster: build ## Run the tests on a real cluster (root, Linux; else SKIPPED)
-	cargo test --test cluster
+	cargo test --workspace --test cluster
 
 check: lint unit ## Format, lints, unit tests, stories: about a minute once built
 
@@ -36,8 +36,7 @@ lint: ## Format and lints
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 
-gen: ## Write the CRD from the Rust types into crds/
-	cargo build --workspace --bins
+gen: build ## Write the CRD from the Rust types into crds/
 	$(BIN)/lossless-upgrade crd > crds/losslessupgrades.yaml.new
 	mv crds/losslessupgrades.yaml.new crds/losslessupgrades.yaml
 
@@ -51,7 +50,7 @@ image: ## Build the operator's image with docker, podman or buildah
 # Not in the list: what the others are made of.
 .PHONY: build
 build:
-	cargo build --workspace --bins
+	cargo build --workspace --all-targets
 
 release:
 	cargo build --release --locked --bin lossless-upgrade

@@ -31,13 +31,6 @@ pub(crate) enum Program {
 }
 
 impl Program {
-    const fn package(self) -> &'static str {
-        match self {
-            Self::Pause | Self::App => "lab",
-            Self::Operator => "lossless-upgrade",
-        }
-    }
-
     const fn binary(self) -> &'static str {
         match self {
             Self::Pause => "lab-pause",
@@ -54,16 +47,7 @@ pub(crate) struct Programs(Vec<(Program, PathBuf)>);
 impl Programs {
     /// Builds them. Cargo knows whether there is something to do.
     pub(crate) async fn build(programs: &[Program], progress: &Progress) -> Result<Self, LabError> {
-        let mut built = Self::default();
-        // One package at a time: together, cargo would join their features and build the dependencies once more.
-        for package in [Program::Pause.package(), Program::Operator.package()] {
-            let wanted: Vec<_> =
-                programs.iter().copied().filter(|program| program.package() == package).collect();
-            if !wanted.is_empty() {
-                built.0.extend(cargo(package, &wanted, progress).await?);
-            }
-        }
-        Ok(built)
+        cargo(programs, progress).await.map(Self)
     }
 
     /// Where `program` is.
@@ -79,16 +63,13 @@ struct Message {
     executable: Option<PathBuf>,
 }
 
-async fn cargo(
-    package: &str,
-    programs: &[Program],
-    progress: &Progress,
-) -> Result<Vec<(Program, PathBuf)>, LabError> {
-    let step = progress.step(format!("cargo build --package {package}"));
+/// Builds all of the workspace, as `make` does: one choice of targets is one choice of features, and so one build of the
+/// dependencies for programs and tests.
+async fn cargo(programs: &[Program], progress: &Progress) -> Result<Vec<(Program, PathBuf)>, LabError> {
+    let step = progress.step("cargo build --workspace --all-targets");
     let mut command = Command::new("cargo");
     command
-        .args(["build", "--message-format=json-render-diagnostics", "--package", package])
-        .args(programs.iter().flat_map(|program| ["--bin", program.binary()]))
+        .args(["build", "--message-format=json-render-diagnostics", "--workspace", "--all-targets"])
         .current_dir(paths::workspace())
         .env("CARGO_BUILD_TARGET", TARGET)
         .env("CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS", STATIC)
