@@ -6,7 +6,6 @@ use super::ordinals::{Ordinal, OrdinalSet};
 use super::plan::Order;
 use super::reasons::Reason;
 use super::state::{BatchKind, Goal, PodState, Run, Step};
-use super::steps;
 use super::turn::{Next, Turn, Wait, later};
 
 /// Chooses the next batch, or begins to reclaim where none is left.
@@ -186,35 +185,37 @@ pub fn yield_replicas(turn: &mut Turn<'_>, run: &mut Run) {
     run.surge = 0;
 }
 
-/// The surge goes: drained like all others, or at once where nothing runs in it.
+/// The replicas are as somebody set them, and a surge is still to be added to them.
+pub fn renew_surge(turn: &mut Turn<'_>, run: &mut Run) {
+    yield_replicas(turn, run);
+    if let Some(set) = turn.set() {
+        run.surge = turn.plan.surge_size(set.replicas, set.ordered_ready);
+    }
+}
+
+/// The surge goes, drained like all others.
 fn retire(turn: &mut Turn<'_>, run: &mut Run) -> Next {
     let Some(set) = turn.set() else { return Wait::new("Waiting for the StatefulSet").into() };
     let base = turn.base();
-    if set.replicas != base + run.surge {
+    // Surge pods that are left although the replicas are back go with them, so they stay ours to drain.
+    let condemned = set.replicas == base
+        && turn.surge_ordinals(run).iter().any(|ordinal| turn.seen.pods.contains_key(&ordinal));
+    if set.replicas != base + run.surge && !condemned {
         // Somebody set the replicas meanwhile: there is no surge of ours any more.
         yield_replicas(turn, run);
     }
     let out = turn.base_ordinals().difference(&turn.serving());
     let leaving = matches!(run.goal, Goal::Abort | Goal::Release);
     let waited = turn.now >= later(run.entered, turn.plan.verify.timeout);
-    if run.surge > 0 && !out.is_empty() && !(leaving && waited) {
+    let hasty = leaving && (waited || run.surge == 0);
+    if !out.is_empty() && !hasty && !condemned {
         return wait_for_others(turn, run, &out);
     }
     let surge = turn.surge_ordinals(run);
-    // One that runs may become Ready before the StatefulSet controller removes it, so it is detached
-    // although it owes nothing yet.
-    let alive = surge.iter().any(|ordinal| {
-        turn.seen.pods.get(&ordinal).is_some_and(|pod| pod.running || !turn.owes_nothing(ordinal, pod))
-    });
-    let step = match (surge.is_empty(), alive) {
-        (true, _) => Step::Restore,
-        (false, true) => Step::Detach,
-        (false, false) => Step::Retire,
-    };
+    // Also one that owes nothing is detached: it may become Ready, or come anew, before the
+    // StatefulSet controller takes notice of the replicas.
+    let step = if surge.is_empty() { Step::Restore } else { Step::Detach };
     turn.begin(run, BatchKind::Retiring, surge, step);
-    if step == Step::Retire {
-        steps::retire::begin(turn, run);
-    }
     Next::Again
 }
 

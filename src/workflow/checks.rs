@@ -51,12 +51,7 @@ pub fn refusal(
 impl Guard {
     fn refuses(self, turn: &Turn<'_>, run: &Run, record: &PodRecord, pod: &PodView) -> Option<String> {
         let owes_nothing = turn.owes_nothing(record.ordinal, pod);
-        let dead = owes_nothing && !pod.running;
-        let needs_no_lever = match run.batch.kind {
-            BatchKind::Broken => owes_nothing,
-            BatchKind::Retiring => dead,
-            BatchKind::None | BatchKind::Canary | BatchKind::Serving | BatchKind::Found => false,
-        };
+        let needs_no_lever = owes_nothing && run.batch.kind == BatchKind::Broken;
         match self {
             Self::RevisionUnmoved => {
                 let revision = turn.set().and_then(|set| set.update_revision.as_ref());

@@ -242,6 +242,10 @@ pub fn roll_back(turn: &mut Turn<'_>, run: &mut Run, problem: Problem) -> Next {
         return leave(turn, run, Goal::Abort, problem);
     }
     turn.warn(Reason::RollingBack, problem.text.clone());
+    if run.step == Step::Restore {
+        // The surge is gone already and is needed once more.
+        batches::renew_surge(turn, run);
+    }
     run.goal = Goal::RollBack;
     run.failed = Some(run.to.clone());
     run.cause = Some(problem);

@@ -5,7 +5,7 @@ use super::decision::{Decision, Effect};
 use super::observed::{Confirmation, DrainView, Held, Observed, PodView};
 use super::ordinals::{Ordinal, OrdinalSet};
 use super::plan::{OnTimeout, Plan};
-use super::state::{Outcome, State};
+use super::state::{Outcome, PodState, State};
 
 /// One decision with all it rests on.
 #[derive(Clone, Copy, Debug)]
@@ -120,11 +120,14 @@ fn taken(moment: &Moment<'_>) -> OrdinalSet {
         Some(Effect::SetLevers { detached, .. }) => detached.clone(),
         _ => leaving(moment),
     };
+    // What lies beyond the replicas is going already, by an act that was judged when it was made.
+    let stays =
+        |ordinal: Ordinal| moment.seen.set.as_ref().is_none_or(|set| ordinal < set.first + set.replicas);
     // A pod that goes for good cannot be attached again, so it counts although it is detached.
     let goes = leaving(moment);
     newly
         .iter()
-        .filter(|ordinal| !held(*ordinal) || goes.contains(*ordinal))
+        .filter(|ordinal| stays(*ordinal) && (!held(*ordinal) || goes.contains(*ordinal)))
         .filter(|ordinal| moment.seen.pods.get(ordinal).is_some_and(|pod| pod.ready))
         .collect()
 }
@@ -168,7 +171,12 @@ fn removal_is_exact(moment: &Moment<'_>) -> Result<(), String> {
     match (&moment.decision.effect, &moment.decision.state.saved, &moment.seen.set) {
         (Some(Effect::Delete { ordinal, uid }), _, _) => {
             let pod = moment.seen.pods.get(ordinal).filter(|pod| pod.uid == *uid && !pod.terminating);
-            let recorded = moment.decision.state.pods.iter().any(|record| record.uid == *uid);
+            let recorded = moment
+                .decision
+                .state
+                .pods
+                .iter()
+                .any(|record| record.uid == *uid && record.state == PodState::Deletable);
             if pod.is_none() || !recorded {
                 return Err(format!(
                     "pod {ordinal} of uid {uid} is not there, going already, or not recorded"

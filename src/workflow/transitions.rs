@@ -29,7 +29,6 @@ pub const TABLE: &[(Step, &[Step])] = &[
             Step::Replace,
             Step::Verify,
             Step::Attach,
-            Step::Retire,
             Step::Restore,
             Step::Template,
         ],

@@ -161,7 +161,10 @@ impl<'a> Turn<'a> {
                 |lever: &LeverView| matches!(&lever.held, Held::Ordinals(held) if held.contains(ordinal));
             self.seen.levers.iter().all(held)
         };
-        let serves = |ordinal: &Ordinal| self.seen.pods.get(ordinal).is_some_and(|pod| pod.ready);
+        // What lies beyond the replicas goes in any case.
+        let stays = |ordinal: Ordinal| self.set().is_some_and(|set| ordinal < set.first + set.replicas);
+        let serves =
+            |ordinal: &Ordinal| stays(*ordinal) && self.seen.pods.get(ordinal).is_some_and(|pod| pod.ready);
         let taken = run.batch.ordinals.iter().any(|ordinal| serves(&ordinal) && !out(ordinal));
         let others = self.serving().difference(&run.batch.ordinals).len();
         !taken || others >= usize::try_from(self.needed(run)).unwrap_or(usize::MAX)

@@ -166,6 +166,7 @@ impl Cluster {
     pub fn replace_set(&mut self, now: i64) {
         if let Some(set) = &mut self.set {
             set.uid.push('x');
+            set.taken_by_us = 0..0;
             set.unnoticed = Some(now);
         }
     }

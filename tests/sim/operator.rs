@@ -37,7 +37,7 @@ pub struct Memory {
 }
 
 /// Effects that one look may lead to before the world must move.
-const MOST_EFFECTS: usize = 12;
+const MOST_EFFECTS: usize = 60;
 /// The kubelet's own probes, counted in by the counter.
 const KUBELET: f64 = 1.0;
 

@@ -1,6 +1,7 @@
 //! The first count, on a pod that serves and is not touched otherwise: a probe that cannot answer
 //! is found out before anything is detached.
 
+use crate::workflow::batches;
 use crate::workflow::decision::Effect;
 use crate::workflow::observed::{CounterView, DrainView, Observed, PodView};
 use crate::workflow::ordinals::Ordinal;
@@ -17,7 +18,8 @@ pub fn witness<'a>(seen: &'a Observed, run: &Run) -> Option<(Ordinal, &'a PodVie
 
 /// Waits for the first answer.
 pub fn look(turn: &mut Turn<'_>, run: &mut Run) -> Next {
-    keep_replicas(turn, run);
+    // No surge was asked for yet, so whatever the replicas are is what the user wants.
+    batches::renew_surge(turn, run);
     let Some((ordinal, pod)) = witness(turn.seen, run).filter(|_| turn.plan.drain.counted) else {
         // Nobody serves, or nothing counts: then there is nothing to ask.
         turn.enter(run, Step::Surge);
@@ -53,14 +55,6 @@ pub fn look(turn: &mut Turn<'_>, run: &mut Run) -> Next {
     Wait::new(format!("Waiting for the first count, from {}: {why}", pod.name))
         .deadline(deadline, turn.now, Reason::ProbeSilent)
         .into()
-}
-
-/// No surge was asked for yet, so whatever the replicas are is what the user wants.
-fn keep_replicas(turn: &mut Turn<'_>, run: &mut Run) {
-    if let (Some(set), Some(saved)) = (&turn.seen.set, &mut turn.state.saved) {
-        saved.replicas = set.replicas;
-        run.surge = turn.plan.surge_size(set.replicas, set.ordered_ready);
-    }
 }
 
 fn give_up(run: &mut Run, problem: Problem) -> Next {

@@ -60,17 +60,19 @@ fn refused(turn: &mut Turn<'_>, run: &mut Run, guard: Guard, name: &str, why: &s
         Guard::LeversHold => levers::still_held(turn, run).unwrap_or_else(|| {
             Wait::new(text).deadline(deadline, turn.now, Reason::LeverNotConfirmed).into()
         }),
-        Guard::LeversConfirmed | Guard::Drained if run.batch.kind != BatchKind::Broken => {
-            turn.enter(run, if guard == Guard::Drained { Step::Drain } else { Step::Detach });
+        Guard::Recorded | Guard::LeversConfirmed | Guard::Drained if run.batch.kind != BatchKind::Broken => {
+            turn.enter(run, if guard == Guard::LeversConfirmed { Step::Detach } else { Step::Drain });
             Next::Again
         }
         // A pod that was thought to owe nothing has come to life.
-        Guard::LeversConfirmed | Guard::Drained => {
+        Guard::Recorded | Guard::LeversConfirmed | Guard::Drained => {
             run.batch.kind = BatchKind::Serving;
             turn.enter(run, Step::Detach);
             Next::Again
         }
-        Guard::RevisionUnmoved | Guard::Recorded => Wait::new(text).into(),
+        Guard::RevisionUnmoved => {
+            Wait::new(text).deadline(deadline, turn.now, Reason::ReplaceTimedOut).into()
+        }
         Guard::OthersServe => Wait::new(text).deadline(deadline, turn.now, Reason::OthersNotReady).into(),
     }
 }

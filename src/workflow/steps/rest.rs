@@ -124,12 +124,14 @@ fn template_change(turn: &Turn<'_>, set: &SetView) -> Result<bool, Problem> {
     Ok(change)
 }
 
-/// The pods that do not run the revision. A pod that is missing is the StatefulSet controller's
-/// matter: it comes at the update revision.
+/// The pods that do not run the revision. A pod that is missing or on its way out is the
+/// StatefulSet controller's matter: it comes at the update revision.
 fn behind(turn: &Turn<'_>, set: &SetView, revision: &str) -> OrdinalSet {
     let all = Observed::ordinals(set, 0, set.replicas);
     all.iter()
-        .filter(|ordinal| turn.seen.pods.get(ordinal).is_some_and(|pod| pod.revision != revision))
+        .filter(|ordinal| {
+            turn.seen.pods.get(ordinal).is_some_and(|pod| !pod.terminating && pod.revision != revision)
+        })
         .collect()
 }
 

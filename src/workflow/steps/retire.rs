@@ -69,6 +69,8 @@ pub fn look(turn: &mut Turn<'_>, run: &mut Run) -> Next {
     if !surge.is_empty() {
         turn.note(Reason::SurgeRemoved, format!("{base} replicas again"));
     }
+    // There is no surge any more: what is set from here on is what the user wants.
+    run.surge = 0;
     turn.state.pods.clear();
     turn.enter(run, Step::Restore);
     Next::Again
