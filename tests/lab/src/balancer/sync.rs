@@ -38,6 +38,16 @@ enum SyncError {
 }
 
 impl SyncError {
+    /// Reason of its event. One each, for events of one reason are folded into the first one's words.
+    fn reason(&self) -> &'static str {
+        match self {
+            Self::Annotation(_) => "InvalidAnnotation",
+            Self::Cloud => "CloudApiFailed",
+            Self::Balancer(_) => "LoadBalancerFailed",
+            Self::Api(_) => "ClusterApiFailed",
+        }
+    }
+
     /// Whether the same input may do next time. A bad annotation is bad until someone writes another one.
     fn is_worth_a_retry(&self) -> bool {
         match self {
@@ -153,7 +163,7 @@ async fn tell(shared: &Shared, service: &Service, result: &Result<(), SyncError>
             "EnsureServiceSuccess",
             "Service is in step with its load balancer".to_owned(),
         ),
-        Err(error) => (EventType::Warning, "EnsureServiceFailed", error.to_string()),
+        Err(error) => (EventType::Warning, error.reason(), error.to_string()),
     };
     let event = Event {
         type_,

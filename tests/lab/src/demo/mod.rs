@@ -77,11 +77,13 @@ pub enum Verdict {
 pub async fn run(inside: &Inside, progress: &Progress, program: Program) -> anyhow::Result<Verdict> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
-    tokio::select! {
-        verdict = play(inside, progress, program) => verdict,
-        _ = interrupt.recv() => Ok(Verdict::Interrupted),
-        _ = terminate.recv() => Ok(Verdict::Interrupted),
-    }
+    let verdict = tokio::select! {
+        verdict = play(inside, progress, program) => verdict?,
+        _ = interrupt.recv() => Verdict::Interrupted,
+        _ = terminate.recv() => Verdict::Interrupted,
+    };
+    println!("{}", verdict.sentence(program));
+    Ok(verdict)
 }
 
 async fn play(inside: &Inside, progress: &Progress, program: Program) -> anyhow::Result<Verdict> {
@@ -102,9 +104,7 @@ async fn play(inside: &Inside, progress: &Progress, program: Program) -> anyhow:
     }
     stage.strike().await;
     println!("\n{}", table::render(&ended));
-    let verdict = verdict(&ended);
-    println!("{}", verdict.sentence(program));
-    Ok(verdict)
+    Ok(verdict(&ended))
 }
 
 /// Upgrades under load, with the view beside it.

@@ -79,7 +79,7 @@ fn draw(frame: &mut Frame, scene: &Scene, before: &str) {
         Constraint::Length(2),
         Constraint::Length(grid_height),
         Constraint::Length(4),
-        Constraint::Length(3),
+        Constraint::Length(2),
         Constraint::Length(7),
         Constraint::Min(0),
     ])

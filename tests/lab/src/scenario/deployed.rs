@@ -62,6 +62,12 @@ impl<'a> Deployed<'a> {
         &self.app
     }
 
+    /// Where it is.
+    #[must_use]
+    pub fn stage(&self) -> &'a Stage {
+        self.stage
+    }
+
     fn client(&self) -> Client {
         self.stage.cluster().client()
     }
