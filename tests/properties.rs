@@ -1,6 +1,7 @@
 //! Random plans, random orders of events, crashes anywhere: the invariants hold at every step, and
 //! every run ends or says what it waits for.
 #![allow(missing_docs, reason = "tests are named as sentences")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests fail tests")]
 
 mod sim;
 
@@ -48,14 +49,14 @@ proptest! {
         plan in plan(),
         replicas in 1..6_u32,
         ordered_ready in any::<bool>(),
-        services in 1..3_usize,
+        services in 1..3_u8,
         manners in prop::collection::vec(manner(), 3),
         events in prop::collection::vec((0..60_i64, event()), 0..12),
         crashes in prop::collection::btree_map(0..200_usize, crash(), 0..4),
     ) {
         let mut world = World::new(replicas, plan);
         world.cluster.set.as_mut().unwrap().ordered_ready = ordered_ready;
-        world.balancers = (0..services).map(|index| Balancer::new(&format!("web-{index}"), 2 + index as i64)).collect();
+        world.balancers = (0..services).map(|index| Balancer::new(&format!("web-{index}"), 2 + i64::from(index))).collect();
         world.cluster.manners = ["v2", "v3", "v4"].into_iter().map(str::to_owned).zip(manners).collect();
         world.crashes = crashes;
         world.set_image("v2");
@@ -183,5 +184,62 @@ fn each_guard_stands_against_something_that_nothing_else_stands_against() {
         assert_eq!(at_any_moment(GUARDS, disturb), None, "with all guards, the disturbance of {guard:?}");
         let broken = at_any_moment(&without(*guard), disturb);
         assert!(broken.is_some(), "nothing broke without {guard:?}");
+    }
+}
+
+/// A story that random orders found, as short as it could be made.
+fn again(replicas: u32, plan: Plan, set_up: impl Fn(&mut World), events: &[(i64, Event)]) -> World {
+    let mut world = World::new(replicas, plan);
+    set_up(&mut world);
+    world.set_image("v2");
+    play(world, events)
+}
+
+fn hasty() -> Plan {
+    let mut plan = one_by_one();
+    plan.settle = std::time::Duration::ZERO;
+    plan.drain.stable_for = std::time::Duration::ZERO;
+    plan.drain.minimum = std::time::Duration::ZERO;
+    plan
+}
+
+#[test]
+fn a_surge_pod_that_becomes_ready_while_it_is_taken_back_is_detached_all_the_same() {
+    again(1, hasty(), |_| (), &[(6, Event::Act("rollback"))]);
+}
+
+#[test]
+fn a_pod_that_is_on_its_way_out_begins_no_run_that_ends_at_once_and_begins_again() {
+    let plan = Plan { surge: Some(Amount::Count(0)), ..hasty() };
+    let world = again(3, plan, |_| (), &[(0, Event::Replicas(2)), (0, Event::Evict(0))]);
+    assert!(world.state.history.len() <= 1, "{}", world.tale());
+}
+
+#[test]
+fn a_newer_version_while_a_deleted_pod_still_ends_does_not_give_it_connections() {
+    for moment in 10..40 {
+        again(2, hasty(), |_| (), &[(moment, Event::Image("v3")), (10, Event::Image("v1"))]);
+    }
+}
+
+#[test]
+fn replicas_that_the_user_adds_in_preflight_are_not_taken_for_the_surge() {
+    let world = again(2, hasty(), |world| world.probe = Probe::Silent, &[(3, Event::Replicas(3))]);
+    assert_eq!(world.cluster.set.as_ref().unwrap().replicas, 3, "{}", world.tale());
+}
+
+#[test]
+fn a_surge_pod_evicted_while_it_is_reclaimed_is_drained_anew_or_waited_for() {
+    for moment in 30..90 {
+        again(1, hasty(), |world| world.cluster.lag = 3, &[(moment, Event::Evict(1))]);
+    }
+}
+
+#[test]
+fn no_run_ends_while_the_controller_has_yet_to_remove_a_pod_of_the_surge() {
+    let ordered = |world: &mut World| world.cluster.set.as_mut().unwrap().ordered_ready = true;
+    for moment in 30..70 {
+        let events = [(moment, Event::Sick(0, 51)), (0, Event::Overwrite(0))];
+        again(1, Plan { surge: Some(Amount::Count(2)), ..hasty() }, ordered, &events);
     }
 }

@@ -2,6 +2,7 @@
 //! recorded and what is seen, and says what to record and then do.
 
 pub mod batches;
+pub mod capacity;
 pub mod checks;
 pub mod decision;
 pub mod interrupts;

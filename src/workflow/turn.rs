@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::checks::Guard;
 use super::decision::{Decision, Effect, Note};
-use super::observed::{Held, LeverView, Observed, PodView, SetView};
+use super::observed::{Observed, PodView, SetView};
 use super::ordinals::{Ordinal, OrdinalSet};
 use super::plan::Plan;
 use super::reasons::{Problem, Reason};
@@ -143,51 +143,10 @@ impl<'a> Turn<'a> {
             .unwrap_or_default()
     }
 
-    /// How many serving pods may be out at once.
-    pub fn batch_size(&self) -> u32 {
-        self.plan.batch_size(self.base(), self.set().is_some_and(|set| set.ordered_ready))
-    }
-
-    /// The fewest pods that must serve: the original replicas where the surge covers a batch.
-    pub fn floor(&self, run: &Run) -> u32 {
-        let (base, batch) = (self.base(), self.batch_size());
-        if run.surge >= batch { base } else { base.saturating_sub(batch) }.max(1)
-    }
-
-    /// Whether enough others serve for the batch to be taken out, as far as it is not out already.
-    pub fn can_spare(&self, run: &Run) -> bool {
-        let out = |ordinal: Ordinal| {
-            let held =
-                |lever: &LeverView| matches!(&lever.held, Held::Ordinals(held) if held.contains(ordinal));
-            self.seen.levers.iter().all(held)
-        };
-        // What lies beyond the replicas goes in any case.
-        let stays = |ordinal: Ordinal| self.set().is_some_and(|set| ordinal < set.first + set.replicas);
-        let serves =
-            |ordinal: &Ordinal| stays(*ordinal) && self.seen.pods.get(ordinal).is_some_and(|pod| pod.ready);
-        let taken = run.batch.ordinals.iter().any(|ordinal| serves(&ordinal) && !out(ordinal));
-        let others = self.serving().difference(&run.batch.ordinals).len();
-        !taken || others >= usize::try_from(self.needed(run)).unwrap_or(usize::MAX)
-    }
-
-    /// The fewest others that must serve while the batch is out: the floor; but where a run that is
-    /// told to leave has waited for them long enough, the surge goes as long as somebody serves.
-    pub fn needed(&self, run: &Run) -> u32 {
-        let patience = run.leaving_since.map(|since| later(since, self.plan.verify.timeout));
-        let over = run.batch.kind == BatchKind::Retiring && patience.is_some_and(|end| self.now >= end);
-        if over { self.floor(run).min(1) } else { self.floor(run) }
-    }
-
     /// A detached pod that is on its way out: it must not get connections in its last seconds.
     pub fn ending(&self) -> Option<&'a PodView> {
         let pods = self.state.detached.iter().filter_map(|ordinal| self.seen.pods.get(&ordinal));
         pods.into_iter().find(|pod| pod.terminating)
-    }
-
-    /// The pods that serve: Ready and attached.
-    pub fn serving(&self) -> OrdinalSet {
-        let ready = self.seen.pods.iter().filter(|(_, pod)| pod.ready).map(|(ordinal, _)| *ordinal);
-        ready.filter(|ordinal| !self.state.detached.contains(*ordinal)).collect()
     }
 
     /// Whether the pod can have no connection: never Ready, or nothing runs in it.

@@ -225,7 +225,6 @@ impl Pod {
         self.opened = 0;
         let started = now >= self.restarted + ready_after;
         match manner {
-            Manner::Good => {}
             Manner::Restarts(after) if now >= self.restarted + ready_after + after => {
                 self.restarts += 1;
                 self.restarted = now;
@@ -235,7 +234,11 @@ impl Pod {
                 self.restarts += 1;
                 self.restarted = now;
             }
-            Manner::NeverReady | Manner::Crashes | Manner::Restarts(_) | Manner::FindsNoRoom => {}
+            Manner::Good
+            | Manner::NeverReady
+            | Manner::Crashes
+            | Manner::Restarts(_)
+            | Manner::FindsNoRoom => {}
         }
         let can_be_ready = matches!(manner, Manner::Good | Manner::Restarts(_));
         self.running = now > self.born && !matches!(manner, Manner::Crashes | Manner::FindsNoRoom);

@@ -138,7 +138,7 @@ impl World {
         for (ordinal, pod) in self.cluster.pods.iter_mut().filter(|(_, pod)| pod.ready) {
             let sending = balancers.iter().filter(|balancer| !balancer.in_force.contains(*ordinal)).count();
             for one in 0..sending {
-                let turn = now.unsigned_abs() as usize + *ordinal as usize + one;
+                let turn = usize::try_from(now).unwrap() + *ordinal as usize + one;
                 pod.connections.push(now + lengths[turn % lengths.len()]);
                 pod.opened += 1;
             }
