@@ -1,5 +1,7 @@
 //! What users write.
 
+#![allow(clippy::duplicated_attributes, reason = "false alarm: print columns have types of the same name")]
+
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -28,66 +30,66 @@ use crate::workflow::span::Span;
     namespaced,
     status = "LosslessUpgradeStatus",
     derive = "PartialEq",
-    selectable = ".status.phase",
-    printcolumn(
-        name = "Target",
-        type_ = "string",
-        json_path = ".spec.targetRef.name",
-        description = "The StatefulSet"
-    ),
-    printcolumn(
-        name = "Phase",
-        type_ = "string",
-        json_path = ".status.phase",
-        description = "What is being done"
-    ),
-    printcolumn(
-        name = "Progress",
-        type_ = "string",
-        json_path = ".status.progress",
-        description = "Pods at the wanted revision, of all"
-    ),
-    printcolumn(
-        name = "Message",
-        type_ = "string",
-        json_path = ".status.message",
-        description = "What it is doing or waiting for"
-    ),
-    printcolumn(
-        name = "Age",
-        type_ = "date",
-        json_path = ".metadata.creationTimestamp",
-        description = "Age of this object"
-    ),
-    printcolumn(
-        name = "From",
-        type_ = "string",
-        json_path = ".status.run.from",
-        priority = "1",
-        description = "Revision the run comes from"
-    ),
-    printcolumn(
-        name = "To",
-        type_ = "string",
-        json_path = ".status.run.to",
-        priority = "1",
-        description = "Revision the run goes to"
-    ),
-    printcolumn(
-        name = "Batch",
-        type_ = "string",
-        json_path = ".status.run.batch",
-        priority = "1",
-        description = "Ordinals in flight"
-    ),
-    printcolumn(
-        name = "Connections",
-        type_ = "string",
-        json_path = ".status.pods[*].connections",
-        priority = "1",
-        description = "Connections left on the pods in flight"
-    )
+    selectable = ".status.phase"
 )]
+#[kube(printcolumn(
+    name = "Target",
+    type_ = "string",
+    json_path = ".spec.targetRef.name",
+    description = "The StatefulSet"
+))]
+#[kube(printcolumn(
+    name = "Phase",
+    type_ = "string",
+    json_path = ".status.phase",
+    description = "What is being done"
+))]
+#[kube(printcolumn(
+    name = "Progress",
+    type_ = "string",
+    json_path = ".status.progress",
+    description = "Pods at the wanted revision, of all"
+))]
+#[kube(printcolumn(
+    name = "Message",
+    type_ = "string",
+    json_path = ".status.message",
+    description = "What it is doing or waiting for"
+))]
+#[kube(printcolumn(
+    name = "Age",
+    type_ = "date",
+    json_path = ".metadata.creationTimestamp",
+    description = "Age of this object"
+))]
+#[kube(printcolumn(
+    name = "From",
+    type_ = "string",
+    json_path = ".status.run.from",
+    priority = "1",
+    description = "Revision the run comes from"
+))]
+#[kube(printcolumn(
+    name = "To",
+    type_ = "string",
+    json_path = ".status.run.to",
+    priority = "1",
+    description = "Revision the run goes to"
+))]
+#[kube(printcolumn(
+    name = "Batch",
+    type_ = "string",
+    json_path = ".status.run.batch",
+    priority = "1",
+    description = "Ordinals in flight"
+))]
+#[kube(printcolumn(
+    name = "Connections",
+    type_ = "string",
+    json_path = ".status.pods[*].connections",
+    priority = "1",
+    description = "Connections left on the pods in flight"
+))]
 #[cfg_attr(test, kube(cel))]
 #[serde(rename_all = "camelCase")]
 pub struct LosslessUpgradeSpec {
@@ -169,7 +171,7 @@ pub struct SurgeSpec {
     #[x_kube(validation = Rule::new("string(self).matches('^([0-9]{1,4}|([0-9]{1,2}|100)%)$')").message("spec.surge.replicas must be a number from 0 to 9999 or a percentage from 0% to 100%"))]
     pub replicas: Option<IntOrString>,
     /// What becomes of the volume claims that surge pods bring, where the StatefulSet has
-    /// volumeClaimTemplates; then it must be said. Keep: they stay, and the next run's surge pods
+    /// `volumeClaimTemplates`; then it must be said. Keep: they stay, and the next run's surge pods
     /// find their old data in them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub volumes: Option<SurgeVolumes>,
@@ -187,7 +189,7 @@ pub enum SurgeVolumes {
 #[serde(rename_all = "camelCase")]
 pub struct BatchesSpec {
     /// Number, or percentage of the replicas (rounded down, at least 1). Where the StatefulSet
-    /// starts its pods in order (OrderedReady) it is 1.
+    /// starts its pods in order (`OrderedReady`) it is 1.
     #[serde(default = "one")]
     #[schemars(schema_with = "schema::amount")]
     #[x_kube(validation = Rule::new("string(self).matches('^([1-9][0-9]{0,3}|([1-9][0-9]?|100)%)$')").message("spec.batches.size must be a number from 1 to 9999 or a percentage from 1% to 100%"))]

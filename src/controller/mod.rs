@@ -47,7 +47,7 @@ pub type Guarded = DeserializeGuard<LosslessUpgrade>;
 /// Objects looked at at the same time.
 const CONCURRENCY: u16 = 16;
 /// The longest wait between two tries after errors.
-const SLOWEST: Duration = Duration::from_secs(60);
+const SLOWEST: Duration = Duration::from_mins(1);
 
 /// What the controller works with.
 #[derive(Clone)]
@@ -107,7 +107,7 @@ pub async fn run(context: Context, end: CancellationToken) -> anyhow::Result<()>
     });
     let applied = applier(
         |object, controller| Box::pin(reconcile::reconcile(object, controller)),
-        on_error,
+        |object, error, controller| on_error(&object, error, &controller),
         controller,
         objects,
         queue.take_until(end.clone().cancelled_owned()),
@@ -124,8 +124,8 @@ pub async fn run(context: Context, end: CancellationToken) -> anyhow::Result<()>
     }
 }
 
-fn on_error(object: Arc<Guarded>, error: &Error, controller: Arc<Controller>) -> Action {
-    let key = session::key(&*object);
+fn on_error(object: &Guarded, error: &Error, controller: &Controller) -> Action {
+    let key = session::key(object);
     let class = error.class();
     controller.context.metrics.reconcile_failed(class.as_str());
     let failures = controller.sessions.failures(&key);

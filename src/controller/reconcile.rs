@@ -40,8 +40,8 @@ pub async fn reconcile(object: Arc<Guarded>, controller: Arc<Controller>) -> Res
     let scheduled = session.scheduled.take().filter(|at| *at <= began);
     let due = woken.into_iter().chain(scheduled).min().unwrap_or(began);
 
-    let outcome = look(&controller, &key, &mut session, due).await;
-    controller.context.metrics.reconcile_took(controller.context.clock.monotonic() - began);
+    let outcome = Box::pin(look(&controller, &key, &mut session, due)).await;
+    controller.context.metrics.reconcile_took(controller.context.clock.monotonic().saturating_sub(began));
     match outcome {
         Ok(wait) => {
             session.failures = 0;

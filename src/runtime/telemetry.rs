@@ -26,7 +26,7 @@ pub fn init(format: LogFormat, filter: EnvFilter) -> Result<(), TryInitError> {
         .with_writer(stderr)
         .with_ansi(stderr().is_terminal());
     match format {
-        LogFormat::Json => lines.json().flatten_event(true).finish().try_init(),
+        LogFormat::Json => lines.json().with_span_list(false).flatten_event(true).finish().try_init(),
         LogFormat::Text => lines.finish().try_init(),
     }
 }

@@ -91,13 +91,11 @@ fn containers(pod: &Pod) -> impl Iterator<Item = &ContainerStatus> {
 fn never_ready(pod: &Pod, ready: Option<&PodCondition>) -> bool {
     let Some(ready) = ready else { return true };
     let start = pod.status.as_ref().and_then(|status| status.start_time.as_ref());
-    match (start, &ready.last_transition_time) {
-        _ if ready.status == "True" => false,
-        // Not started: the scheduler or nobody has written the condition.
-        (None, _) => true,
-        (Some(start), Some(changed)) => changed.0.as_second() - start.0.as_second() <= FIRST_LOOK_SECONDS,
-        (Some(_), None) => false,
-    }
+    // Not started: then the scheduler has written the condition, or nobody.
+    let Some(start) = start else { return ready.status != "True" };
+    let changed = ready.last_transition_time.as_ref();
+    ready.status != "True"
+        && changed.is_some_and(|changed| changed.0.as_second() - start.0.as_second() <= FIRST_LOOK_SECONDS)
 }
 
 fn trouble(container: &ContainerStatus) -> Option<String> {

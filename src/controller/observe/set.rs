@@ -9,7 +9,7 @@ use crate::controller::error::Error;
 use crate::workflow::observed::SetView;
 
 /// How much longer than the drain a drain counter lives: it also runs while the surge is proven.
-pub const COUNTER_SPARE: Duration = Duration::from_secs(2 * 60 * 60);
+pub const COUNTER_SPARE: Duration = Duration::from_hours(2);
 
 /// The StatefulSet as the procedure sees it.
 pub fn view(set: &StatefulSet) -> Result<SetView, Error> {

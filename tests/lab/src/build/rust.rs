@@ -75,6 +75,12 @@ async fn cargo(programs: &[Program], progress: &Progress) -> Result<Vec<(Program
         .env("CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS", STATIC)
         // It would win over the line above and build everything once more.
         .env_remove("RUSTFLAGS");
+    // A test that cargo has started has these of its own package; build scripts that watch them would run again.
+    let of_caller = std::env::vars_os().map(|(name, _)| name).filter(|name| {
+        name.to_str()
+            .is_some_and(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_"))
+    });
+    of_caller.for_each(|name| drop(command.env_remove(name)));
     let messages = run_watched(&mut command, |line| step.update(line.trim())).await?;
     let executables = messages
         .lines()
