@@ -23,6 +23,9 @@ pub const BEGIN: &str = "service.cloud.tencent.com/sync-begin-time";
 /// Written by the controller when it has ended.
 pub const END: &str = "service.cloud.tencent.com/sync-end-time";
 
+/// How long the end of a synchronisation is waited for before a doubt is ended by another write.
+const PATIENCE: SignedDuration = SignedDuration::from_secs(3);
+
 /// What this process remembers of its last write to one Service. It only ever helps: without it
 /// (after a crash) a confirmation takes one write more, never less.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -173,7 +176,8 @@ pub(super) fn confirm(
         return Confirmation::Confirmed { at: now.min(later(end, SignedDuration::from_secs(1))) };
     }
     let why = format!("the end at {end} may be that of the synchronisation before the one that began then");
-    Confirmation::Doubtful { why }
+    // If ours is still under way its own end will tell, without another write.
+    if now < later(end, PATIENCE) { Confirmation::Pending { why } } else { Confirmation::Doubtful { why } }
 }
 
 /// Without stamps: by the user's word, from the end of the second of the write.

@@ -1,5 +1,7 @@
 //! What steps share about levers: make them hold something, and wait until it is in force.
 
+use std::time::Duration;
+
 use super::decision::Effect;
 use super::observed::{Confirmation, Held};
 use super::ordinals::OrdinalSet;
@@ -9,6 +11,9 @@ use super::turn::{Next, Turn, Wait, later};
 
 /// How often somebody else's change of our entries is written over before the run waits for the user.
 const REASSERTIONS: u32 = 3;
+
+/// How soon a change that is not confirmed yet is looked at again where nothing else happens.
+const LOOK_AGAIN: Duration = Duration::from_secs(3);
 
 /// Makes every lever hold `state.detached`. None once each is confirmed and `settle` is over.
 pub fn hold(turn: &Turn<'_>, run: &Run, what: &str) -> Option<Next> {
@@ -33,7 +38,12 @@ pub fn hold(turn: &Turn<'_>, run: &Run, what: &str) -> Option<Next> {
             Confirmation::Doubtful(why) => {
                 return Some(Next::Act(set(wanted, true), format!("{what}: {}: {why}", lever.name)));
             }
-            Confirmation::Pending(why) | Confirmation::Unknown(why) => {
+            // An answer shows as a change. What is still pending after a while may have become a doubt.
+            Confirmation::Pending(why) => {
+                let wait = wait(format!("{what}: {}: {why}", lever.name));
+                return Some(wait.until(later(turn.now, LOOK_AGAIN)).into());
+            }
+            Confirmation::Unknown(why) => {
                 return Some(wait(format!("{what}: {}: {why}", lever.name)).into());
             }
         }
