@@ -24,9 +24,9 @@ enum Task {
     Build,
     /// Upgrades a real nginx three ways under the same load, and compares what they lose
     Demo {
-        /// Leave out the operator: only what the plain ways lose
-        #[arg(long)]
-        control: bool,
+        /// What to play
+        #[arg(value_enum, default_value_t = Program::Whole)]
+        program: Program,
     },
     /// Starts the cluster and runs a shell, or the given command, in it
     Shell {
@@ -55,8 +55,7 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
             enter(Need::Operator)?;
             Ok(ExitCode::SUCCESS)
         }
-        Task::Demo { control } => {
-            let program = if control { Program::Control } else { Program::Whole };
+        Task::Demo { program } => {
             let inside = enter(program.need())?;
             let runtime = tokio::runtime::Runtime::new()?;
             Ok(match runtime.block_on(demo::run(&inside, &Progress::new(), program))? {

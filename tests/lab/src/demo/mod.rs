@@ -31,12 +31,14 @@ use crate::{
 const FRAME: Duration = Duration::from_millis(300);
 
 /// What is played.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Program {
-    /// All three ways.
+    /// All three ways, compared
     Whole,
-    /// The two that need no operator: shows what the load finds.
+    /// The two that need no operator: what the load finds
     Control,
+    /// The operator's alone
+    Lossless,
 }
 
 impl Program {
@@ -44,7 +46,7 @@ impl Program {
     #[must_use]
     pub fn need(self) -> Need {
         match self {
-            Self::Whole => Need::Operator,
+            Self::Whole | Self::Lossless => Need::Operator,
             Self::Control => Need::Cluster,
         }
     }
@@ -53,6 +55,7 @@ impl Program {
         match self {
             Self::Whole => &[Act::RollingUpdate, Act::UsualAdvice, Act::LosslessUpgrade],
             Self::Control => &[Act::RollingUpdate, Act::UsualAdvice],
+            Self::Lossless => &[Act::LosslessUpgrade],
         }
     }
 }
@@ -138,28 +141,29 @@ async fn perform(stage: &Stage, act: Act, app: &Deployed<'_>, before: &[Ended]) 
 
 fn verdict(ended: &[Ended]) -> Verdict {
     let lost = |act| {
-        let of_act = ended.iter().filter(|ended| ended.act == act);
-        of_act.map(|ended| ended.run.report.lost()).sum::<u64>()
+        let of_act = ended.iter().find(|ended| ended.act == act);
+        of_act.map(|ended| ended.run.report.lost())
     };
-    if lost(Act::LosslessUpgrade) > 0 {
-        Verdict::Lost
-    } else if lost(Act::RollingUpdate) == 0 {
-        Verdict::Blind
-    } else {
-        Verdict::Proven
+    match (lost(Act::RollingUpdate), lost(Act::LosslessUpgrade)) {
+        (_, Some(1..)) => Verdict::Lost,
+        (Some(0), _) => Verdict::Blind,
+        (Some(1..) | None, Some(0) | None) => Verdict::Proven,
     }
 }
 
 impl Verdict {
     fn sentence(self, program: Program) -> &'static str {
-        match self {
-            Self::Proven if program == Program::Control => "The load finds what a RollingUpdate loses.",
-            Self::Proven => {
+        match (self, program) {
+            (Self::Proven, Program::Whole) => {
                 "The load finds what a RollingUpdate loses, and the LosslessUpgrade lost nothing."
             }
-            Self::Lost => "FAILED: the LosslessUpgrade lost requests.",
-            Self::Blind => "FAILED: the RollingUpdate lost nothing, so this load proves nothing.",
-            Self::Interrupted => "Interrupted.",
+            (Self::Proven, Program::Control) => "The load finds what a RollingUpdate loses.",
+            (Self::Proven, Program::Lossless) => {
+                "The LosslessUpgrade lost nothing; `lab demo` shows what a RollingUpdate loses."
+            }
+            (Self::Lost, _) => "FAILED: the LosslessUpgrade lost requests.",
+            (Self::Blind, _) => "FAILED: the RollingUpdate lost nothing, so this load proves nothing.",
+            (Self::Interrupted, _) => "Interrupted.",
         }
     }
 }
