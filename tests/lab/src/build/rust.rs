@@ -80,7 +80,9 @@ async fn cargo(programs: &[Program], progress: &Progress) -> Result<Vec<(Program
         name.to_str()
             .is_some_and(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_"))
     });
-    of_caller.for_each(|name| drop(command.env_remove(name)));
+    for name in of_caller {
+        command.env_remove(name);
+    }
     let messages = run_watched(&mut command, |line| step.update(line.trim())).await?;
     let executables = messages
         .lines()
