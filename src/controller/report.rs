@@ -140,6 +140,9 @@ pub fn without_live(status: &LosslessUpgradeStatus) -> LosslessUpgradeStatus {
     status.observed_generation = 0;
     status.target = None;
     status.pods.iter_mut().for_each(|pod| pod.connections = None);
+    if let Some(run) = &mut status.run {
+        run.deadline = None;
+    }
     for condition in &mut status.conditions {
         condition.message.clear();
         condition.observed_generation = None;

@@ -48,17 +48,19 @@ pub fn never_ready(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), 
     .boxed_local()
 }
 
-/// It passes its probes and the canary, and fails where it serves first.
+/// It passes its probes and the canary, and restarts where it serves first. What restarts is a
+/// container beside the server: a server that dies cuts its own connections, whoever watches it.
 pub fn flaky(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), Failed>> {
     async move {
-        let app = App { image: "lab/app:v1".into(), ..App::nginx("flaky") };
+        let app = App { agent: Some("lab/app:v1".into()), ..App::nginx("flaky") };
         let app = deploy(stage, app).await?;
         apply(stage, "flaky", &upgrade(|spec| spec["verify"]["soak"] = json!("15s")))?;
         object_is(stage, "flaky", "the object is at rest", Duration::from_secs(30), |o| phase(o) == "Idle")
             .await?;
+        let before = uids(&app).await?;
         let run = app
             .run_under(&Profile { keep_alive_per_second: 200.0, ..Profile::default() }, async {
-                app.set_image("lab/app:flaky").await?;
+                app.set_image_of("agent", "lab/app:flaky").await?;
                 let rolled_back = |o: &_| phase(o) == "RolledBack";
                 object_is(stage, "flaky", "it is rolled back", Duration::from_secs(240), rolled_back)
                     .await
@@ -66,7 +68,18 @@ pub fn flaky(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), Failed
             })
             .await?;
         lossless(&run)?;
-        as_before(&app, "lab/app:v1", &[None]).await?;
+        as_before(&app, "lab/nginx:v1", &[None]).await?;
+        for pod in app.pods().await? {
+            let agent = pod.spec.as_ref().and_then(|spec| spec.containers.iter().find(|c| c.name == "agent"));
+            if agent.and_then(|agent| agent.image.as_deref()) != Some("lab/app:v1") {
+                return Err(format!("{} is not back at the old version", pod.name_any()).into());
+            }
+        }
+        let after = uids(&app).await?;
+        let replaced: Vec<_> = before.iter().filter(|(name, uid)| after.get(*name) != Some(*uid)).collect();
+        if replaced.len() != 1 {
+            return Err(format!("more than the first batch was touched: {replaced:?}").into());
+        }
         app.remove().await?;
         Ok(())
     }

@@ -59,7 +59,7 @@ const APPLICATIONS: [Image; 9] = [
     app("v1", &[]),
     app("v2", &[]),
     app("never-ready", &[("NEVER_READY", "1")]),
-    app("flaky", &[("CRASH_HOSTS", "nginx-0"), ("CRASH_AFTER", "5")]),
+    app("flaky", &[("CRASH_HOSTS", "nginx-0"), ("CRASH_AFTER", "10")]),
     app("deaf-v1", &[("DEAF", "1")]),
     app("deaf-v2", &[("DEAF", "1")]),
 ];

@@ -42,6 +42,8 @@ pub struct App {
     pub name: String,
     /// Image to begin with.
     pub image: String,
+    /// Image of a second container, `agent`, that runs beside the server and serves nobody.
+    pub agent: Option<String>,
     /// Number of pods.
     pub replicas: u16,
     /// `terminationGracePeriodSeconds`.
@@ -62,6 +64,7 @@ impl App {
             namespace: namespace.to_owned(),
             name: "nginx".to_owned(),
             image: "lab/nginx:v1".to_owned(),
+            agent: None,
             replicas: 4,
             grace: Duration::from_secs(10),
             pre_stop: None,
@@ -86,6 +89,19 @@ impl App {
         let sleep = self.pre_stop.map(|time| json!({"preStop": {"sleep": {"seconds": time.as_secs()}}}));
         let declared: Vec<_> = ports.iter().map(|port| json!({"containerPort": port})).collect();
         let labels = json!({"app": self.name});
+        let mut containers = vec![json!({
+            "name": self.name,
+            "image": self.image,
+            "imagePullPolicy": "Never",
+            "ports": declared,
+            "readinessProbe": probe,
+            "lifecycle": sleep,
+        })];
+        // `lab-app` without its server: it waits, and crashes where its image says so.
+        containers.extend(self.agent.as_ref().map(|image| {
+            let waits = json!([{"name": "NEVER_READY", "value": "1"}]);
+            json!({"name": "agent", "image": image, "imagePullPolicy": "Never", "env": waits})
+        }));
         let strategy = match self.strategy {
             UpdateStrategy::RollingUpdate => "RollingUpdate",
             UpdateStrategy::OnDelete => "OnDelete",
@@ -102,14 +118,7 @@ impl App {
                     "metadata": {"labels": labels},
                     "spec": {
                         "terminationGracePeriodSeconds": self.grace.as_secs(),
-                        "containers": [{
-                            "name": self.name,
-                            "image": self.image,
-                            "imagePullPolicy": "Never",
-                            "ports": declared,
-                            "readinessProbe": probe,
-                            "lifecycle": sleep,
-                        }],
+                        "containers": containers,
                     },
                 },
             },

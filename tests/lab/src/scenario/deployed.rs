@@ -161,12 +161,20 @@ impl<'a> Deployed<'a> {
         Ok(usize::try_from(replicas).unwrap_or_default())
     }
 
-    /// Puts another image into the `StatefulSet`'s template, as `kubectl set image` does.
+    /// Puts another image of the server into the `StatefulSet`'s template, as `kubectl set image` does.
     ///
     /// # Errors
     /// When the API server refuses.
     pub async fn set_image(&self, image: &str) -> Result<(), ScenarioError> {
-        let containers = json!([{"name": self.app.name, "image": image}]);
+        self.set_image_of(&self.app.name, image).await
+    }
+
+    /// The same for any container.
+    ///
+    /// # Errors
+    /// When the API server refuses.
+    pub async fn set_image_of(&self, container: &str, image: &str) -> Result<(), ScenarioError> {
+        let containers = json!([{"name": container, "image": image}]);
         let patch = json!({"spec": {"template": {"spec": {"containers": containers}}}});
         self.api::<StatefulSet>()
             .patch(&self.app.name, &PatchParams::default(), &Patch::Strategic(patch))
