@@ -2,6 +2,8 @@
 //!
 //! It looks at the text, so it needs no compiler and cannot be talked round by a re-export in between.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot read the source fails")]
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};

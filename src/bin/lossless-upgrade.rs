@@ -65,7 +65,7 @@ fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let outcome = runtime.block_on(async {
         let stop = shutdown::on_signal().context("signals cannot be handled")?;
-        shutdown::within_limit(&stop, operate(args, &stop)).await?
+        shutdown::within_limit(&stop, Box::pin(operate(args, &stop))).await?
     });
     // What still blocks a thread must not keep the process alive.
     runtime.shutdown_background();
@@ -118,7 +118,7 @@ async fn act(
         metrics: metrics.clone(),
         ready: ready.clone(),
     };
-    let work = |end: CancellationToken| controller::run(context.clone(), end);
+    let work = |end: CancellationToken| Box::pin(controller::run(context.clone(), end));
     let changed = |leading| {
         metrics.leading(leading);
         if !leading {

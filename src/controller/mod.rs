@@ -137,7 +137,7 @@ fn on_error(object: &Guarded, error: &Error, controller: &Controller) -> Action 
     };
     match class {
         Class::Conflict => {
-            tracing::debug!(object = %key.name, namespace = %key.namespace, %error, "look again")
+            tracing::debug!(object = %key.name, namespace = %key.namespace, %error, "look again");
         }
         Class::Retry | Class::Invalid => {
             tracing::warn!(object = %key.name, namespace = %key.namespace, %error, ?wait, "will be tried again");

@@ -123,7 +123,11 @@ async fn look(
     if written && (decision.state != state || decision.effect.is_some()) {
         context.metrics.acted_late(key, context.clock.monotonic().saturating_sub(due));
     }
-    report::events(controller, &object, decision.notes.clone());
+    let mut notes = decision.notes.clone();
+    if state.run.is_none() && decision.state.run.is_some() {
+        notes.extend(seen.warnings.iter().map(|text| Problem::new(Reason::MayDisturb, text).into()));
+    }
+    report::events(controller, &object, notes);
     done?;
     Ok(next_look(&decision, session, context.clock.monotonic(), context.clock.now()))
 }
@@ -151,6 +155,10 @@ async fn invalid(
     state: &State,
     error: &Error,
 ) -> Result<Option<Duration>, Error> {
+    if object.metadata.deletion_timestamp.is_some() && state.run.is_none() {
+        act::finalizer(&controller.context, &object, false).await?;
+        return Ok(None);
+    }
     let problem = Problem::new(Reason::InvalidObject, error.to_string());
     let mut state = state.clone();
     if state.run.is_none() {
@@ -192,21 +200,25 @@ async fn recorded(
             != before.target.as_ref().map(|target| &target.update_revision);
     let clock = controller.context.clock.monotonic();
     let live_due = session.live_written.is_none_or(|at| clock.saturating_sub(at) >= LIVE);
-    if !moved && decision.effect.is_none() && (status == before || !live_due) {
+    let alone = !moved && decision.effect.is_none();
+    session.live_waits = !moved && status != before && !live_due;
+    if alone && (status == before || !live_due) {
         return Ok(None);
     }
     let mut object = object.clone();
     // An effect of an unchanged state needs the proof and no new content.
     object.status = Some(if moved || live_due { status } else { before });
     let recorded = record::record(api, &object).await?;
-    session.live_written = Some(clock);
+    if alone {
+        session.live_written = Some(clock);
+    }
     Ok(Some(recorded))
 }
 
 /// When to look again: at the moment that something is due, and right after an effect.
 fn next_look(decision: &Decision, session: &Session, clock: Duration, now: Timestamp) -> Option<Duration> {
     let wake = decision.wake.map(|at| at.duration_since(now).try_into().unwrap_or_default());
-    let live = session.live_written.filter(|_| decision.state.run.is_some());
+    let live = session.live_written.filter(|_| session.live_waits);
     let live = live.map(|at| (at + LIVE).saturating_sub(clock).max(NOW));
     wake.into_iter().chain(live).min()
 }

@@ -56,6 +56,8 @@ pub struct Session {
     pub counting: Counting,
     /// When the status was last written for its live numbers alone.
     pub live_written: Option<Duration>,
+    /// Newer live numbers wait until they may be written.
+    pub live_waits: bool,
     /// When the object is to be looked at by the clock.
     pub scheduled: Option<Duration>,
     watches: Option<Watches>,

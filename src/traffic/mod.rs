@@ -66,6 +66,11 @@ pub enum LeverKind {
     None,
 }
 
+impl LeverKind {
+    /// Every kind.
+    pub const ALL: [Self; 2] = [Self::TkeService, Self::None];
+}
+
 impl fmt::Display for LeverKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -188,6 +193,15 @@ pub fn lever(spec: &LeverSpec) -> Result<Box<dyn Lever>, SpecProblem> {
     }
 }
 
+/// The lever of a kind with no settings: what puts back what a lever wrote that has left the spec since.
+#[must_use]
+pub fn of_kind(kind: LeverKind) -> Box<dyn Lever> {
+    match kind {
+        LeverKind::TkeService => Box::new(tke_service::TkeService::new(&spec::TkeServiceSpec::default())),
+        LeverKind::None => Box::new(none::NoLever),
+    }
+}
+
 /// All levers of a spec, in its order.
 ///
 /// # Errors
@@ -232,7 +246,7 @@ mod tests {
 
     #[test]
     fn a_kind_is_written_as_its_member_in_the_spec() {
-        for kind in [LeverKind::TkeService, LeverKind::None] {
+        for kind in LeverKind::ALL {
             assert_eq!(serde_json::to_value(kind).unwrap(), kind.to_string());
         }
     }

@@ -38,6 +38,8 @@ reasons! {
     Aborted,
     /// `spec.paused` holds the run.
     PausedByUser,
+    /// Something that may disturb the run, or make it slow, and does not forbid it.
+    MayDisturb,
     /// The surge pods were asked for.
     SurgeAdded,
     /// The surge is gone again.

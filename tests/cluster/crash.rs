@@ -14,24 +14,17 @@ use libtest_mimic::Failed;
 use serde_json::json;
 use tokio::process::{Child, Command};
 
-use crate::harness::{apply, as_before, deploy, lossless, object_is, phase, upgrade};
+use crate::harness::{apply, as_before, deploy, is_in, lossless, upgrade};
 
 const NAMESPACE: &str = "killed";
 /// Each is met once in this order while one run goes by.
 const PHASES: [&str; 5] = ["Surge", "Detach", "Drain", "Verify", "Reclaim"];
 
 fn operator(stage: &Stage) -> std::io::Result<Child> {
-    let log = std::fs::File::options().create(true).append(true).open("/run/lab/killed-operator.log")?;
+    let log = lab::paths::logs().join("killed-operator.log");
+    let log = std::fs::File::options().create(true).append(true).open(log)?;
     Command::new(env!("CARGO_BIN_EXE_lossless-upgrade"))
-        .args([
-            "run",
-            "--namespace",
-            NAMESPACE,
-            "--leader-elect",
-            "false",
-            "--metrics-address",
-            "127.0.0.1:18080",
-        ])
+        .args(["run", "--namespace", NAMESPACE, "--metrics-address", "127.0.0.1:18080"])
         .args(["--counter-image", "lossless-upgrade:lab"])
         .env("KUBECONFIG", stage.cluster().kubeconfig())
         .stdin(Stdio::null())
@@ -45,7 +38,7 @@ async fn scale_installed(stage: &Stage, replicas: i32) -> Result<(), ScenarioErr
     let api: Api<Deployment> = Api::namespaced(stage.cluster().client(), "lossless-upgrade-system");
     let patch = Patch::Merge(json!({"spec": {"replicas": replicas}}));
     api.patch("lossless-upgrade", &PatchParams::default(), &patch).await?;
-    until("the installed operator has the wanted pods", Duration::from_secs(60), async || {
+    until("the installed operator has the wanted pods", Duration::from_mins(1), async || {
         let status = api.get("lossless-upgrade").await?.status.unwrap_or_default();
         let have = (status.replicas.unwrap_or(0), status.ready_replicas.unwrap_or(0));
         Ok(if have == (replicas, replicas) { Ok(()) } else { Err(format!("{have:?}")) })
@@ -68,20 +61,17 @@ async fn killed_alone(stage: &'static Stage) -> Result<(), Failed> {
     let app = deploy(stage, App { replicas: 3, ..App::nginx(NAMESPACE) }).await?;
     let mut child = operator(stage)?;
     apply(stage, NAMESPACE, &upgrade(|_| {}))?;
-    object_is(stage, NAMESPACE, "the object is at rest", Duration::from_secs(30), |o| phase(o) == "Idle")
-        .await?;
+    is_in(stage, NAMESPACE, "Idle").await?;
     let run = app
         .run_under(&Profile::default(), async {
             app.set_image("lab/nginx:v2").await?;
             for wanted in PHASES {
-                object_is(stage, NAMESPACE, wanted, Duration::from_secs(180), |o| phase(o) == wanted).await?;
+                is_in(stage, NAMESPACE, wanted).await?;
                 child.start_kill().expect("the operator is killed");
                 child.wait().await.expect("it ends");
                 child = operator(stage).expect("it starts again");
             }
-            object_is(stage, NAMESPACE, "it succeeded", Duration::from_secs(180), |o| phase(o) == "Succeeded")
-                .await
-                .map(drop)
+            is_in(stage, NAMESPACE, "Succeeded").await.map(drop)
         })
         .await?;
     child.start_kill()?;

@@ -60,6 +60,25 @@ static REQUESTS: AtomicU64 = AtomicU64::new(0);
 /// Fewer prove too little.
 const ENOUGH: u64 = 100_000;
 
+/// Keeps what the operator said beside the logs of the lab's own parts.
+pub fn keep_operator_log() {
+    let Some(theatre) = THEATRE.get() else { return };
+    let of_operator = [
+        "-n",
+        "lossless-upgrade-system",
+        "logs",
+        "-l",
+        "app.kubernetes.io/component=operator",
+        "--tail=-1",
+        "--prefix",
+    ];
+    let log = lab::paths::logs().join("operator.log");
+    match theatre.stage.cluster().kubectl(&of_operator) {
+        Ok(text) if std::fs::write(&log, &text).is_ok() => println!("the operator's log: {}", log.display()),
+        Ok(_) | Err(_) => println!("the operator's log could not be kept"),
+    }
+}
+
 /// What all upgrades together prove. The kernel ends what is left when the sandbox is left.
 pub fn sum_up(all_ran: bool) -> Result<(), String> {
     let requests = REQUESTS.load(Ordering::Relaxed);
@@ -122,6 +141,12 @@ pub async fn object_is(
         Ok(if is(&object) { Ok(object) } else { Err(shown(&object)) })
     })
     .await
+}
+
+/// Waits until the object shows this phase.
+pub async fn is_in(stage: &Stage, namespace: &str, wanted: &str) -> Result<LosslessUpgrade, ScenarioError> {
+    let what = format!("{namespace}/nginx is in {wanted}");
+    object_is(stage, namespace, &what, Duration::from_mins(5), |object| phase(object) == wanted).await
 }
 
 /// An object as a failed wait shows it.

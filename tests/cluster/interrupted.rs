@@ -10,7 +10,7 @@ use lab::scenario::{App, Stage, until};
 use libtest_mimic::Failed;
 use serde_json::json;
 
-use crate::harness::{apply, as_before, deploy, lossless, object_is, objects, phase, upgrade};
+use crate::harness::{apply, as_before, deploy, is_in, lossless, object_is, objects, phase, upgrade};
 
 fn light() -> Profile {
     Profile { keep_alive_per_second: 150.0, one_shot_per_second: 60.0, ..Profile::default() }
@@ -26,13 +26,11 @@ pub fn paused(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), Faile
     async move {
         let app = deploy(stage, App { replicas: 2, ..App::nginx("paused") }).await?;
         apply(stage, "paused", &upgrade(|_| {}))?;
-        object_is(stage, "paused", "the object is at rest", Duration::from_secs(30), |o| phase(o) == "Idle")
-            .await?;
+        is_in(stage, "paused", "Idle").await?;
         let run = app
             .run_under(&light(), async {
                 app.set_image("lab/nginx:v2").await?;
-                object_is(stage, "paused", "it drains", Duration::from_secs(120), |o| phase(o) == "Drain")
-                    .await?;
+                is_in(stage, "paused", "Drain").await?;
                 let api = objects(stage, "paused");
                 let set = |paused: bool| Patch::Merge(json!({"spec": {"paused": paused}}));
                 api.patch("nginx", &PatchParams::default(), &set(true)).await?;
@@ -51,11 +49,7 @@ pub fn paused(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), Faile
                     "nothing is detached any more"
                 );
                 api.patch("nginx", &PatchParams::default(), &set(false)).await?;
-                object_is(stage, "paused", "it succeeded", Duration::from_secs(180), |o| {
-                    phase(o) == "Succeeded"
-                })
-                .await
-                .map(drop)
+                is_in(stage, "paused", "Succeeded").await.map(drop)
             })
             .await?;
         lossless(&run)?;
@@ -71,8 +65,7 @@ pub fn deleted(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), Fail
     async move {
         let app = deploy(stage, App { replicas: 3, ..App::nginx("deleted") }).await?;
         apply(stage, "deleted", &upgrade(|_| {}))?;
-        object_is(stage, "deleted", "the object is at rest", Duration::from_secs(30), |o| phase(o) == "Idle")
-            .await?;
+        is_in(stage, "deleted", "Idle").await?;
         let run = app
             .run_under(&light(), async {
                 app.set_image("lab/nginx:v2").await?;
@@ -80,11 +73,10 @@ pub fn deleted(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), Fail
                     let run = o.status.as_ref().and_then(|status| status.run.as_ref());
                     phase(o) == "Drain" && run.is_some_and(|run| run.updated.len() == 1)
                 };
-                object_is(stage, "deleted", "the second pod drains", Duration::from_secs(180), second)
-                    .await?;
+                object_is(stage, "deleted", "the second pod drains", Duration::from_mins(3), second).await?;
                 let api = objects(stage, "deleted");
                 api.delete("nginx", &DeleteParams::default()).await?;
-                until("the object is gone", Duration::from_secs(120), async || {
+                until("the object is gone", Duration::from_mins(2), async || {
                     let left = api.get_opt("nginx").await?;
                     Ok(left.map_or(Ok(()), |object| Err(crate::harness::shown(&object))))
                 })
@@ -118,31 +110,25 @@ pub fn frozen(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), Faile
         let app = deploy(stage, App { replicas: 2, ..App::nginx("frozen") }).await?;
         let object = upgrade(|spec| spec["traffic"]["confirmTimeout"] = json!("5s"));
         apply(stage, "frozen", &object)?;
-        object_is(stage, "frozen", "the object is at rest", Duration::from_secs(30), |o| phase(o) == "Idle")
-            .await?;
+        is_in(stage, "frozen", "Idle").await?;
         let run = app
             .run_under(&light(), async {
                 app.set_image("lab/nginx:v2").await?;
-                object_is(stage, "frozen", "it soaks its surge", Duration::from_secs(60), |o| {
+                object_is(stage, "frozen", "it soaks its surge", Duration::from_mins(1), |o| {
                     let run = o.status.as_ref().and_then(|status| status.run.as_ref());
                     run.is_some_and(|run| format!("{:?}", run.step) == "Soak")
                 })
                 .await?;
                 stage.balancer().set(Behaviour { fault: Some(Fault::NeverSync), ..Behaviour::default() });
                 let held = |o: &_| phase(o) == "Detach" && stalled(o);
-                let stalled =
-                    object_is(stage, "frozen", "it is stalled", Duration::from_secs(60), held).await;
+                let stalled = object_is(stage, "frozen", "it is stalled", Duration::from_mins(1), held).await;
                 let before: Vec<_> = app.pods().await?.into_iter().map(|pod| pod.metadata.uid).collect();
                 tokio::time::sleep(Duration::from_secs(10)).await;
                 let after: Vec<_> = app.pods().await?.into_iter().map(|pod| pod.metadata.uid).collect();
                 stage.balancer().set(Behaviour::default());
                 stalled?;
                 assert_eq!(before, after, "a pod went although no detach was confirmed");
-                object_is(stage, "frozen", "it succeeded", Duration::from_secs(180), |o| {
-                    phase(o) == "Succeeded"
-                })
-                .await
-                .map(drop)
+                is_in(stage, "frozen", "Succeeded").await.map(drop)
             })
             .await;
         stage.balancer().set(Behaviour::default());

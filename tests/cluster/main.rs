@@ -54,6 +54,9 @@ fn main() -> ExitCode {
             harness::set_stage(&inside);
             let arguments = Arguments { test_threads: Some(3), ..arguments };
             let conclusion = libtest_mimic::run(&arguments, trials(false));
+            if conclusion.has_failed() {
+                harness::keep_operator_log();
+            }
             match harness::sum_up(conclusion.num_filtered_out == 0 && !conclusion.has_failed()) {
                 Ok(()) => conclusion.exit_code(),
                 Err(why) => {

@@ -177,7 +177,7 @@ async fn written(
     let services: Api<Service> = Api::namespaced(client.clone(), namespace);
     let pods: Api<Pod> = Api::namespaced(client, namespace);
     let all = ListParams::default();
-    let mut state: Vec<_> = sets
+    let mut found: Vec<_> = sets
         .list(&all)
         .await?
         .iter()
@@ -186,14 +186,14 @@ async fn written(
     for service in services.list(&all).await? {
         let weights =
             service.annotations().get("service.cloud.tencent.com/lb-rs-weight").cloned().unwrap_or_default();
-        state.push((service.name_any(), None, weights));
+        found.push((service.name_any(), None, weights));
     }
     for pod in pods.list(&all).await? {
         let counters =
             pod.spec.as_ref().and_then(|spec| spec.ephemeral_containers.as_ref()).map_or(0, Vec::len);
-        state.push((pod.name_any(), None, format!("{:?} {counters}", pod.uid())));
+        found.push((pod.name_any(), None, format!("{:?} {counters}", pod.uid())));
     }
-    Ok(state)
+    Ok(found)
 }
 
 fn is_ready(pod: &Pod) -> bool {
@@ -211,7 +211,7 @@ async fn meets(stage: &Stage, obstacle: Obstacle) -> Result<(), ScenarioError> {
     if !set.is_null() {
         apply(stage, namespace, &set)?;
         let pods: Api<Pod> = Api::namespaced(stage.cluster().client(), namespace);
-        until("the pod is ready", Duration::from_secs(60), async || {
+        until("the pod is ready", Duration::from_mins(1), async || {
             let pods = pods.list(&ListParams::default()).await?;
             let ready = !pods.items.is_empty() && pods.iter().all(is_ready);
             Ok(if ready { Ok(()) } else { Err(format!("{} pods", pods.items.len())) })
@@ -230,7 +230,7 @@ async fn meets(stage: &Stage, obstacle: Obstacle) -> Result<(), ScenarioError> {
     let before = written(stage, namespace).await?;
     apply(stage, namespace, &object)?;
     let api = objects(stage, namespace);
-    until(&format!("{namespace} is blocked by {reason}"), Duration::from_secs(60), async || {
+    until(&format!("{namespace} is blocked by {reason}"), Duration::from_mins(1), async || {
         let object = api.get("nginx").await?;
         let problem = object.status.as_ref().and_then(|status| status.problem.as_ref());
         let right =

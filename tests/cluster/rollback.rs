@@ -1,7 +1,6 @@
 //! New versions that are not good.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use futures::future::{FutureExt, LocalBoxFuture};
 use kube::ResourceExt;
@@ -10,7 +9,7 @@ use lab::scenario::{App, Deployed, ScenarioError, Stage};
 use libtest_mimic::Failed;
 use serde_json::json;
 
-use crate::harness::{apply, as_before, deploy, lossless, object_is, phase, upgrade};
+use crate::harness::{apply, as_before, deploy, is_in, lossless, upgrade};
 
 async fn uids(app: &Deployed<'_>) -> Result<BTreeMap<String, String>, ScenarioError> {
     Ok(app.pods().await?.into_iter().map(|pod| (pod.name_any(), pod.uid().unwrap_or_default())).collect())
@@ -22,18 +21,12 @@ pub fn never_ready(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), 
         let app = App { image: "lab/app:v1".into(), ..App::nginx("never-ready") };
         let app = deploy(stage, app).await?;
         apply(stage, "never-ready", &upgrade(|spec| spec["verify"]["timeout"] = json!("15s")))?;
-        object_is(stage, "never-ready", "the object is at rest", Duration::from_secs(30), |o| {
-            phase(o) == "Idle"
-        })
-        .await?;
+        is_in(stage, "never-ready", "Idle").await?;
         let before = uids(&app).await?;
         let run = app
             .run_under(&Profile { keep_alive_per_second: 200.0, ..Profile::default() }, async {
                 app.set_image("lab/app:never-ready").await?;
-                let rolled_back = |o: &_| phase(o) == "RolledBack";
-                object_is(stage, "never-ready", "it is rolled back", Duration::from_secs(120), rolled_back)
-                    .await
-                    .map(drop)
+                is_in(stage, "never-ready", "RolledBack").await.map(drop)
             })
             .await?;
         lossless(&run)?;
@@ -55,16 +48,12 @@ pub fn flaky(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), Failed
         let app = App { agent: Some("lab/app:v1".into()), ..App::nginx("flaky") };
         let app = deploy(stage, app).await?;
         apply(stage, "flaky", &upgrade(|spec| spec["verify"]["soak"] = json!("15s")))?;
-        object_is(stage, "flaky", "the object is at rest", Duration::from_secs(30), |o| phase(o) == "Idle")
-            .await?;
+        is_in(stage, "flaky", "Idle").await?;
         let before = uids(&app).await?;
         let run = app
             .run_under(&Profile { keep_alive_per_second: 200.0, ..Profile::default() }, async {
                 app.set_image_of("agent", "lab/app:flaky").await?;
-                let rolled_back = |o: &_| phase(o) == "RolledBack";
-                object_is(stage, "flaky", "it is rolled back", Duration::from_secs(240), rolled_back)
-                    .await
-                    .map(drop)
+                is_in(stage, "flaky", "RolledBack").await.map(drop)
             })
             .await?;
         lossless(&run)?;

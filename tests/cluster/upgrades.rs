@@ -9,7 +9,7 @@ use lab::scenario::{App, AppService, Stage, UpdateStrategy};
 use libtest_mimic::Failed;
 use serde_json::json;
 
-use crate::harness::{apply, as_before, deploy, lossless, object_is, phase, upgrade};
+use crate::harness::{apply, as_before, deploy, is_in, lossless, upgrade};
 use crate::writes::Journal;
 
 /// Requests of 8 s for pods with 5 s of grace.
@@ -52,10 +52,7 @@ pub fn one_by_one(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), F
     async move {
         let app = deploy(stage, App::nginx("one-by-one")).await?;
         apply(stage, "one-by-one", &upgrade(|_| {}))?;
-        object_is(stage, "one-by-one", "the object is at rest", Duration::from_secs(30), |o| {
-            phase(o) == "Idle"
-        })
-        .await?;
+        is_in(stage, "one-by-one", "Idle").await?;
         let journal = Journal::open(stage, "one-by-one");
         let run = app
             .run_under(&Profile::default(), async {
@@ -63,8 +60,7 @@ pub fn one_by_one(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), F
                 app.upgraded("nginx").await.map(drop)
             })
             .await?;
-        object_is(stage, "one-by-one", "it succeeded", Duration::from_secs(5), |o| phase(o) == "Succeeded")
-            .await?;
+        is_in(stage, "one-by-one", "Succeeded").await?;
         lossless(&run)?;
         as_before(&app, "lab/nginx:v2", &[None]).await?;
         journal.close(stage, 4, 1, 1).await?;
@@ -96,7 +92,7 @@ pub fn batches(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), Fail
         let run = app
             .run_under(&Profile::default(), async {
                 apply(stage, "batches", &object)?;
-                object_is(stage, "batches", "it succeeded", Duration::from_secs(300), |o| phase(o) == "Succeeded").await.map(drop)
+                is_in(stage, "batches", "Succeeded").await.map(drop)
             })
             .await?;
         lossless(&run)?;
@@ -119,7 +115,7 @@ pub fn deaf(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), Failed>
             ]);
         });
         apply(stage, "deaf", &object)?;
-        object_is(stage, "deaf", "the object is at rest", Duration::from_secs(30), |o| phase(o) == "Idle").await?;
+        is_in(stage, "deaf", "Idle").await?;
         let run = app
             .run_under(&long_requests(), async {
                 app.set_image("lab/app:deaf-v2").await?;
@@ -139,10 +135,7 @@ pub fn far_behind(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), F
     async move {
         let app = deploy(stage, App::nginx("far-behind")).await?;
         apply(stage, "far-behind", &upgrade(|spec| spec["batches"] = json!({"size": 2})))?;
-        object_is(stage, "far-behind", "the object is at rest", Duration::from_secs(30), |o| {
-            phase(o) == "Idle"
-        })
-        .await?;
+        is_in(stage, "far-behind", "Idle").await?;
         stage.balancer().set(Behaviour::lagging(Duration::from_secs(10)));
         let run = app
             .run_under(&Profile::default(), async {

@@ -10,10 +10,21 @@ use super::{Look, target};
 use crate::controller::error::Error;
 use crate::controller::names::MANAGER;
 use crate::controller::session::Session;
-use crate::traffic::{self, Lever, Target, WriteRecord};
+use crate::traffic::{self, Lever, LeverKind, Target, WriteRecord};
 use crate::workflow::observed::{Confirmation, Held, LeverView, Observed};
 use crate::workflow::ordinals::OrdinalSet;
 use crate::workflow::state::State;
+
+/// Levers that the run has written and that have left the spec since: they are still to be put back.
+pub fn left_behind(state: &State, levers: &[Box<dyn Lever>]) -> Vec<Box<dyn Lever>> {
+    let saved = state.saved.iter().flat_map(|saved| &saved.levers);
+    let mut kinds: Vec<LeverKind> = LeverKind::ALL
+        .into_iter()
+        .filter(|kind| saved.clone().any(|saved| saved.lever == kind.to_string()))
+        .collect();
+    kinds.retain(|kind| levers.iter().all(|lever| lever.kind() != *kind));
+    kinds.into_iter().map(traffic::of_kind).collect()
+}
 
 /// Looks at every Service that the run has saved an old value of. A Service that is gone is
 /// Unreadable: nothing is known of its connections.
@@ -94,7 +105,7 @@ fn held(held: traffic::Held) -> Held {
 fn confirmation(
     confirmation: traffic::Confirmation,
     session: &mut Session,
-    key: (traffic::LeverKind, String),
+    key: (LeverKind, String),
     value: Option<String>,
     now: Timestamp,
 ) -> Confirmation {
@@ -112,11 +123,7 @@ fn confirmation(
     }
 }
 
-fn unconfirmed(
-    session: &mut Session,
-    key: &(traffic::LeverKind, String),
-    confirmation: Confirmation,
-) -> Confirmation {
+fn unconfirmed(session: &mut Session, key: &(LeverKind, String), confirmation: Confirmation) -> Confirmation {
     session.confirmed.remove(key);
     confirmation
 }

@@ -92,13 +92,12 @@ pub async fn look(
         templates: BTreeMap::new(),
         actions: actions(object),
     };
+    let mut levers = traffic::levers(&object.spec.traffic.levers)?;
+    levers.extend(levers::left_behind(state, &levers));
     let mut look = Look {
         seen: Observed::default(),
         pods,
-        levers: traffic::levers(&object.spec.traffic.levers)?
-            .into_iter()
-            .map(|lever| (lever, Vec::new()))
-            .collect(),
+        levers: levers.into_iter().map(|lever| (lever, Vec::new())).collect(),
         probes,
         set,
         warnings: Vec::new(),

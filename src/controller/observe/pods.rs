@@ -147,12 +147,11 @@ fn repository(image: &str) -> String {
 fn counter(pod: &Pod, run: &str) -> CounterView {
     let state = counter_state(pod, run);
     match &state {
-        CounterState::Absent => CounterView::Absent,
         CounterState::Starting { .. } | CounterState::Running { .. } => CounterView::Present,
         CounterState::Ended { why, .. } if state.next().is_none() => {
             CounterView::Refused(format!("it ended again and again: {why}"))
         }
-        CounterState::Ended { .. } => CounterView::Absent,
+        CounterState::Absent | CounterState::Ended { .. } => CounterView::Absent,
         CounterState::Failing { why, .. } => CounterView::Refused(why.clone()),
     }
 }

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::apps::v1::ControllerRevision;
+use k8s_openapi::api::apps::v1::{ControllerRevision, StatefulSet};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use kube::api::ListParams;
 use kube::{Api, ResourceExt};
 
@@ -11,6 +12,7 @@ use super::{Look, pods, services, target};
 use crate::api::LosslessUpgrade;
 use crate::controller::Controller;
 use crate::controller::error::Error;
+use crate::controller::names::MANAGER;
 use crate::traffic::cover;
 use crate::workflow::observed::Observed;
 use crate::workflow::plan::Plan;
@@ -40,6 +42,8 @@ pub async fn look(
     levers(client, object, namespace, look, seen).await?;
     seen.problems.extend(autoscaled(client, namespace, &object.spec.target_ref.name).await?);
     seen.templates = templates(client, namespace, look).await?;
+    let warnings = look.set.as_ref().map(warnings).unwrap_or_default();
+    look.warnings.extend(warnings);
     if seen.problems.is_empty() {
         seen.problems.extend(admitted(look).await);
     }
@@ -111,6 +115,34 @@ async fn levers(
     Ok(())
 }
 
+/// What may disturb a run, from the StatefulSet alone.
+fn warnings(set: &StatefulSet) -> Vec<String> {
+    let name = set.name_any();
+    let mut warnings = Vec::new();
+    let managers = set.metadata.managed_fields.iter().flatten();
+    let owner = managers.filter(|entry| entry.manager.as_deref() != Some(MANAGER)).find(|entry| {
+        let owned = entry.fields_v1.as_ref().and_then(|owned| owned.0.pointer("/f:spec/f:replicas"));
+        // What only ever created or scaled it does not put the number back; what applies does.
+        owned.is_some() && (entry.operation.as_deref() == Some("Apply") || is_client_side_apply(entry))
+    });
+    if let Some(manager) = owner.and_then(|entry| entry.manager.as_deref()) {
+        warnings.push(format!(
+            "{manager} owns spec.replicas of StatefulSet {name}: applying its manifest in mid-run takes the surge away undrained. Leave `replicas` out of the manifest"
+        ));
+    }
+    let spec = set.spec.as_ref();
+    if spec.and_then(|spec| spec.pod_management_policy.as_deref()) != Some("Parallel") {
+        warnings.push(format!(
+            "StatefulSet {name} starts its pods in order (podManagementPolicy OrderedReady): batches have one pod, and a pod that is not Ready holds up all others"
+        ));
+    }
+    warnings
+}
+
+fn is_client_side_apply(entry: &ManagedFieldsEntry) -> bool {
+    entry.manager.as_deref() == Some("kubectl-client-side-apply")
+}
+
 async fn autoscaled(client: &kube::Client, namespace: &str, set: &str) -> Result<Option<Problem>, Error> {
     let api: Api<HorizontalPodAutoscaler> = Api::namespaced(client.clone(), namespace);
     let list =
@@ -163,4 +195,41 @@ async fn admitted(look: &Look) -> Option<Problem> {
         }
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn set(manager: &str, operation: &str, policy: &str) -> StatefulSet {
+        serde_json::from_value(json!({
+            "metadata": {"name": "web", "managedFields": [
+                {"manager": manager, "operation": operation, "apiVersion": "apps/v1", "fieldsType": "FieldsV1",
+                 "fieldsV1": {"f:spec": {"f:replicas": {}}}},
+            ]},
+            "spec": {"podManagementPolicy": policy, "selector": {}, "template": {}, "serviceName": "web"},
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn who_would_put_the_replicas_back_is_named_before_the_run() {
+        for (manager, operation, warned) in [
+            ("argocd-controller", "Apply", true),
+            ("kubectl-client-side-apply", "Update", true),
+            ("kubectl-scale", "Update", false),
+            (MANAGER, "Update", false),
+        ] {
+            let warnings = warnings(&set(manager, operation, "Parallel"));
+            assert_eq!(warnings.iter().any(|text| text.contains("owns spec.replicas")), warned, "{manager}");
+        }
+    }
+
+    #[test]
+    fn a_set_that_starts_its_pods_in_order_is_warned_of() {
+        assert!(warnings(&set("x", "Update", "OrderedReady"))[0].contains("OrderedReady"));
+        assert!(warnings(&set("x", "Update", "Parallel")).is_empty());
+    }
 }
