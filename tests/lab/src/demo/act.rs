@@ -92,7 +92,8 @@ impl Act {
                 let counted = stage.operator_time(&self.app().namespace, UPGRADE_NAME).await?;
                 Ok(Spent {
                     balancer: Some(counted.of(&["Detach", "Attach"])),
-                    drain: Some(counted.of(&["Drain"])),
+                    // To reclaim the surge is to drain it.
+                    drain: Some(counted.of(&["Drain", "Reclaim"])),
                     pods: Some(counted.of(&["Surge", "Replace", "Verify"])),
                     soak: Some(counted.of(&["Soak"])),
                     operator: Some(Duration::try_from_secs_f64(counted.late).unwrap_or_default()),
