@@ -74,8 +74,6 @@ async fn killed_alone(stage: &'static Stage) -> Result<(), Failed> {
             is_in(stage, NAMESPACE, "Succeeded").await.map(drop)
         })
         .await?;
-    child.start_kill()?;
-    child.wait().await?;
     lossless(&run)?;
     as_before(&app, "lab/nginx:v2", &[None]).await?;
     // Three replaced, one surge pod removed.
@@ -84,6 +82,9 @@ async fn killed_alone(stage: &'static Stage) -> Result<(), Failed> {
             format!("{} pods were deleted instead of 4: {:#?}", run.deletions.len(), run.deletions).into()
         );
     }
+    // Its finalizer needs an operator until the namespace is gone.
     app.remove().await?;
+    child.start_kill()?;
+    child.wait().await?;
     Ok(())
 }

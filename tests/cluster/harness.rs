@@ -186,6 +186,7 @@ pub fn lossless(run: &Run) -> Result<(), Failed> {
             return Err(format!("deleted twice: {deletion:#?}").into());
         }
     }
+    REQUESTS.fetch_add(report.requests(), Ordering::Relaxed);
     println!(
         "    {} requests, 0 lost, {} pods deleted, {:.0?}",
         report.requests(),
