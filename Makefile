@@ -28,7 +28,7 @@ unit: ## Run the tests that need no cluster
 	cargo test --workspace --lib --bins $(STORIES)
 
 cluster: build ## Run the tests on a real cluster (root, Linux; else SKIPPED)
-	cargo test --workspace --test cloud --test cluster
+	cargo test --workspace --test traces --test cloud --test cluster
 
 check: lint unit ## Format, lints, unit tests, stories: about a minute once built
 
