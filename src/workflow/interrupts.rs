@@ -266,8 +266,25 @@ pub fn leave(turn: &mut Turn<'_>, run: &mut Run, goal: Goal, problem: Problem) -
     let ending = run.batch.kind == BatchKind::Retiring || matches!(run.step, Step::Retire | Step::Restore);
     if untouched {
         turn.begin(run, BatchKind::Retiring, OrdinalSet::new(), Step::Restore);
+    } else if !ending && nothing_is_out(turn, run) {
+        // There is nothing to attach, and a lever that was not moved owes no confirmation.
+        turn.end_batch(run);
     } else if !ending {
         batches::turn_back(turn, run);
     }
     Next::Again
+}
+
+/// Whether every lever lets connections to every pod, confirmed, and no pod may be deleted.
+fn nothing_is_out(turn: &Turn<'_>, run: &Run) -> bool {
+    match run.step {
+        Step::Surge | Step::Verify | Step::Soak | Step::Template => turn.state.detached.is_empty(),
+        Step::Preflight
+        | Step::Detach
+        | Step::Drain
+        | Step::Replace
+        | Step::Attach
+        | Step::Retire
+        | Step::Restore => false,
+    }
 }

@@ -24,7 +24,10 @@ fn cases() -> Vec<Case> {
     vec![
         beside("a rolling update under the same load loses requests", upgrades::control),
         beside("four pods one by one, with the writes and the time that are promised", upgrades::one_by_one),
-        beside("batches of two by spec.images, two ports, weights of their own", upgrades::batches),
+        beside(
+            "batches of two by spec.images, two Services, two ports, weights of their own",
+            upgrades::batches,
+        ),
         beside(
             "an application that is deaf to SIGTERM, requests longer than the grace period",
             upgrades::deaf,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures::future::{FutureExt, LocalBoxFuture};
-use lab::balancer::Behaviour;
+use lab::balancer::{Behaviour, Fault};
 use lab::load::Profile;
 use lab::scenario::{App, AppService, Stage, UpdateStrategy};
 use libtest_mimic::Failed;
@@ -76,12 +76,14 @@ pub fn one_by_one(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), F
     .boxed_local()
 }
 
-/// Batches in percent, `spec.images`, two ports, an annotation that others share, the http probe.
+/// Batches in percent, `spec.images`, two Services, two ports, an annotation that others share, the
+/// http probe.
 pub fn batches(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), Failed>> {
     async move {
         let weights = r#"{ "defaultWeight":10, "owner" : "team a",
             "groups":[{"key":{"proto":"TCP","port":8080},"statefulSets":[{"name":"other","weights":[{"weight":5,"podIndexes":[1]}]},{"name":"nginx","weights":[{"weight":20,"podIndexes":[3]}]}]}]}"#;
-        let services = vec![AppService { weights: Some(weights.into()), ..AppService::new("nginx", &[80, 8080]) }];
+        let shared = AppService { weights: Some(weights.into()), ..AppService::new("nginx", &[80, 8080]) };
+        let services = vec![shared, AppService::new("second", &[80])];
         let app = deploy(stage, App { services, ..App::nginx("batches") }).await?;
         let object = upgrade(|spec| {
             spec["batches"] = json!({"size": "50%", "order": "Descending"});
@@ -96,7 +98,7 @@ pub fn batches(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), Fail
             })
             .await?;
         lossless(&run)?;
-        as_before(&app, "lab/nginx:v2", &[Some(weights.to_owned())]).await?;
+        as_before(&app, "lab/nginx:v2", &[Some(weights.to_owned()), None]).await?;
         app.remove().await?;
         Ok(())
     }
@@ -150,4 +152,33 @@ pub fn far_behind(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), F
         Ok(())
     }
     .boxed_local()
+}
+
+/// Only the user can say when a change is in force, and only then it goes on.
+pub fn without_stamps(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), Failed>> {
+    async move {
+        stage.balancer().set(Behaviour { fault: Some(Fault::NoStamps), ..Behaviour::default() });
+        let outcome = upgraded_without_stamps(stage).await;
+        stage.balancer().set(Behaviour::default());
+        outcome
+    }
+    .boxed_local()
+}
+
+async fn upgraded_without_stamps(stage: &'static Stage) -> Result<(), Failed> {
+    let app = deploy(stage, App { replicas: 2, ..App::nginx("no-stamps") }).await?;
+    // Twice the lag that the user knows of.
+    let levers = json!([{"tkeService": {"confirmAfter": "4s"}}]);
+    apply(stage, "no-stamps", &upgrade(|spec| spec["traffic"]["levers"] = levers))?;
+    is_in(stage, "no-stamps", "Idle").await?;
+    let run = app
+        .run_under(&Profile::default(), async {
+            app.set_image("lab/nginx:v2").await?;
+            app.upgraded("nginx").await.map(drop)
+        })
+        .await?;
+    lossless(&run)?;
+    as_before(&app, "lab/nginx:v2", &[None]).await?;
+    app.remove().await?;
+    Ok(())
 }

@@ -147,7 +147,11 @@ async fn namespace_terminating(
         return Ok(false);
     }
     let namespaces: Api<Namespace> = Api::all(client.clone());
-    let namespace = namespaces.get_opt(name).await.map_err(Error::api("reading the namespace"))?;
+    let namespace = match namespaces.get_opt(name).await {
+        // Confined to some namespaces by its rights: then it is not known, and the orderly end is the safe one.
+        Err(kube::Error::Api(status)) if status.is_forbidden() => return Ok(false),
+        other => other.map_err(Error::api("reading the namespace"))?,
+    };
     Ok(namespace.is_none_or(|namespace| namespace.metadata.deletion_timestamp.is_some()))
 }
 
