@@ -39,6 +39,7 @@ fn cases() -> Vec<Case> {
         beside("what the rules refuse is refused by the API server", refused::at_apply),
         beside("what stands against a run blocks it, and nothing is written", refused::blocked),
         alone("a load balancer ten seconds behind, batches of two", upgrades::far_behind),
+        alone("a controller that writes no stamps, by confirmAfter", upgrades::without_stamps),
         alone(
             "a load balancer that never answers stalls the run, and nothing is deleted",
             interrupted::frozen,
