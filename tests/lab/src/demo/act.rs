@@ -39,6 +39,14 @@ impl Act {
         }
     }
 
+    /// The same where there is room for twenty letters.
+    pub(super) fn column(self) -> &'static str {
+        match self {
+            Self::UsualAdvice => "(b) with preStop",
+            Self::RollingUpdate | Self::LosslessUpgrade => self.title(),
+        }
+    }
+
     /// The same application each time, as this way needs it.
     pub(super) fn app(self) -> App {
         match self {

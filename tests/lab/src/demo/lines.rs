@@ -37,12 +37,12 @@ fn line(scene: &Scene) -> String {
     for cell in &scene.pods {
         let _never_fails = write!(line, " {}", short(cell));
     }
-    line + "  " + &scene.message
+    let _never_fails = write!(line, "  {}: {}", scene.phase, scene.message);
+    line
 }
 
-/// `0:v1+12`: ordinal, version, attached (`+`) or not (`-`), connections; `~` starts, `!` ends.
+/// `0:v1+12`: ordinal, version, attached (`+`) or not (`-`), connections; `~` starts, `!` ends, `x` is gone.
 fn short(cell: &Cell) -> String {
-    let ordinal = cell.name.rsplit('-').next().unwrap_or_default();
     let traffic = match cell.traffic {
         Traffic::Attached => "+",
         Traffic::Detached | Traffic::Unknown => "-",
@@ -51,8 +51,9 @@ fn short(cell: &Cell) -> String {
         Life::Starting => "~",
         Life::Ready => "",
         Life::Ending => "!",
+        Life::Gone => "x",
     };
-    format!("{ordinal}:{}{life}{traffic}{}", cell.version, cell.connections)
+    format!("{}:{}{life}{traffic}{}", cell.ordinal, cell.version, cell.connections)
 }
 
 #[cfg(test)]
@@ -63,7 +64,7 @@ mod tests {
     #[test]
     fn a_line_says_all_there_is_to_see() {
         let cell = Cell {
-            name: "nginx-3".to_owned(),
+            ordinal: 3,
             version: "v2".to_owned(),
             revision: "6d5f".to_owned(),
             is_new: true,
@@ -77,7 +78,8 @@ mod tests {
             pods: vec![cell],
             updated: 3,
             wanted: 4,
-            message: "Drain: 7 connections left".to_owned(),
+            phase: "Drain".to_owned(),
+            message: "7 connections left".to_owned(),
             report: LossReport::default(),
         };
         let expected = "(c) LosslessUpgrade  61 s  3/4  0 of 0 lost  3:v2!-7  Drain: 7 connections left";

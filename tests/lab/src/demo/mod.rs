@@ -135,7 +135,7 @@ async fn perform(stage: &Stage, act: Act, app: &Deployed<'_>, before: &[Ended]) 
     };
     drop(screen);
     let spent = act.spent(stage, &run).await?;
-    println!("{}: {}", act.title(), run.report);
+    println!("{}:\n{}", act.title(), run.report);
     Ok(Ended { act, run, spent })
 }
 

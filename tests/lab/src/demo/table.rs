@@ -5,6 +5,10 @@ use std::{fmt::Write as _, time::Duration};
 use super::act::{Act, Spent};
 use crate::{oracle::Kind, scenario::Run};
 
+/// Width of the names and of an act's column: with three acts it fits a terminal of 80 columns.
+const NAME: usize = 20;
+const VALUE: usize = 20;
+
 /// What one act cost.
 #[derive(Clone, Debug)]
 pub(super) struct Ended {
@@ -32,7 +36,7 @@ pub(super) fn render(acts: &[Ended]) -> String {
     let mut row = |name: &str, value: &dyn Fn(&Ended) -> String| {
         rows.push((name.to_owned(), acts.iter().map(value).collect()));
     };
-    row("", &|ended| ended.act.title().to_owned());
+    row("", &|ended| ended.act.column().to_owned());
     row("requests", &|ended| ended.run.report.requests().to_string());
     row("lost", &|ended| ended.run.report.lost().to_string());
     for kind in Kind::ALL {
@@ -47,12 +51,12 @@ pub(super) fn render(acts: &[Ended]) -> String {
     row("  pod start", &|ended| seconds(ended.spent.pods));
     row("  soak", &|ended| seconds(ended.spent.soak));
     row("  rest", &|ended| seconds(Some(ended.rest())));
-    row("operator late, in all", &|ended| seconds(ended.spent.operator));
+    row("operator late (sum)", &|ended| seconds(ended.spent.operator));
     let mut text = String::new();
     for (name, values) in rows {
-        let _never_fails = write!(text, "{name:<22}");
+        let _never_fails = write!(text, "{name:<NAME$}");
         for value in values {
-            let _never_fails = write!(text, "{value:>28}");
+            let _never_fails = write!(text, "{value:>VALUE$}");
         }
         text.push('\n');
     }
@@ -93,6 +97,6 @@ mod tests {
         );
         assert_eq!(line("  soak").split_whitespace().collect::<Vec<_>>(), ["soak", "-", "-"]);
         assert_eq!(line("  rest").split_whitespace().collect::<Vec<_>>(), ["rest", "30.3", "s", "30.3", "s"]);
-        assert!(table.lines().all(|line| line.chars().count() == 22 + 2 * 28));
+        assert!(table.lines().all(|line| line.chars().count() == NAME + 2 * VALUE));
     }
 }

@@ -26,7 +26,9 @@ use super::{
 use crate::oracle::Kind;
 
 /// Width and height of a pod's box.
-const BOX: (u16, u16) = (22, 5);
+const BOX: (u16, u16) = (20, 5);
+/// Lines for what the operator says.
+const MESSAGE: u16 = 3;
 
 pub(super) struct Terminal {
     screen: ratatui::Terminal<CrosstermBackend<Stdout>>,
@@ -78,20 +80,37 @@ fn draw(frame: &mut Frame, scene: &Scene, before: &str) {
     let [title, grid, message, gauge, load, rest] = Layout::vertical([
         Constraint::Length(2),
         Constraint::Length(grid_height),
-        Constraint::Length(4),
+        Constraint::Length(MESSAGE + 1),
         Constraint::Length(2),
-        Constraint::Length(7),
+        Constraint::Length(6),
         Constraint::Min(0),
     ])
     .areas(area);
     let elapsed = format!("  {}", clock(scene.elapsed));
     frame.render_widget(Line::from(vec![scene.act.title().bold(), Span::raw(elapsed)]), title);
     draw_pods(frame, grid, &scene.pods, columns);
-    let text = Paragraph::new(scene.message.as_str()).wrap(Wrap { trim: true });
-    frame.render_widget(text.block(Block::new().borders(Borders::TOP).title(" what it does ")), message);
+    draw_message(frame, message, scene);
     draw_gauge(frame, gauge, scene);
     draw_load(frame, load, scene);
     frame.render_widget(Paragraph::new(before).dim(), rest);
+}
+
+/// The whole sentence where it fits; else its beginning, visibly cut.
+fn draw_message(frame: &mut Frame, area: Rect, scene: &Scene) {
+    let phase = if scene.phase.is_empty() { "waiting for the operator" } else { &scene.phase };
+    let block = Block::new().borders(Borders::TOP).title(Line::from(format!(" {phase} ")).bold());
+    let text = cut(&scene.message, usize::from(area.width), usize::from(MESSAGE));
+    frame.render_widget(Paragraph::new(text).wrap(Wrap { trim: true }).block(block), area);
+}
+
+/// As much of the text as surely fits into the lines, each of which may end early for a long word.
+fn cut(text: &str, width: usize, lines: usize) -> String {
+    let longest = text.split(' ').map(|word| word.chars().count()).max().unwrap_or_default();
+    let room = width + (lines - 1) * width.saturating_sub(longest);
+    if text.chars().count() <= room {
+        return text.to_owned();
+    }
+    text.chars().take(room.saturating_sub(1)).chain(['…']).collect()
 }
 
 fn clock(time: Duration) -> String {
@@ -117,24 +136,34 @@ fn draw_pod(frame: &mut Frame, area: Rect, pod: &Cell) {
     let (traffic, color) = match pod.traffic {
         Traffic::Attached => ("● attached", Color::Green),
         Traffic::Detached => ("○ detached", Color::Yellow),
-        Traffic::Unknown => ("· not in rotation", Color::DarkGray),
+        Traffic::Unknown => ("· not in rotation", Color::Gray),
     };
     let life = match pod.life {
-        Life::Starting => " starting",
+        Life::Starting => "starting",
         Life::Ready => "",
-        Life::Ending => " ending",
+        Life::Ending => "ending",
+        Life::Gone => "gone",
     };
     let version = if pod.is_new { pod.version.clone().cyan() } else { pod.version.clone().white() };
+    let connections = match pod.connections {
+        1 => "1 connection".to_owned(),
+        number => format!("{number} connections"),
+    };
     let text = vec![
-        Line::from(vec![version.bold(), format!(" {}", pod.revision).dim(), Span::raw(life)]),
+        Line::from(vec![version.bold(), format!(" {}", pod.revision).dim()]),
         Line::styled(traffic, color),
-        Line::raw(format!("{} connections", pod.connections)),
+        Line::raw(connections),
     ];
     let frame_style = match pod.life {
         Life::Ready => Style::new().fg(color),
-        Life::Starting | Life::Ending => Style::new().fg(Color::DarkGray).add_modifier(Modifier::DIM),
+        Life::Starting | Life::Ending | Life::Gone => {
+            Style::new().fg(Color::DarkGray).add_modifier(Modifier::DIM)
+        }
     };
-    let block = Block::bordered().title(pod.name.as_str()).border_style(frame_style);
+    let name = Line::from(format!("nginx-{}", pod.ordinal)).style(Style::reset());
+    let block =
+        Block::bordered().border_style(frame_style).title(name).title(Line::from(life).right_aligned());
+    let text = if pod.life == Life::Gone { Vec::new() } else { text };
     frame.render_widget(Paragraph::new(text).block(block), area);
 }
 
@@ -155,7 +184,7 @@ fn draw_load(frame: &mut Frame, area: Rect, scene: &Scene) {
             kind.to_string(),
             of_kind.requests.to_string(),
             of_kind.lost().to_string(),
-            format!("{:.1?}", of_kind.p99),
+            if of_kind.p99.is_zero() { "-".to_owned() } else { format!("{:.1?}", of_kind.p99) },
         ];
         Some(Row::new(cells).style(style))
     });
@@ -169,4 +198,16 @@ fn draw_load(frame: &mut Frame, area: Rect, scene: &Scene) {
     let header = Row::new(["", "requests", "lost", "p99"]).style(Style::new().dim());
     let table = Table::new(rows, widths).header(header);
     frame.render_widget(table.block(Block::new().borders(Borders::TOP).title(title)), area);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_that_does_not_fit_is_cut_where_one_sees_it() {
+        assert_eq!(cut("Attaching nginx-2", 20, 2), "Attaching nginx-2");
+        let shown = cut(&"word ".repeat(20), 20, 2);
+        assert!(shown.ends_with('…') && shown.chars().count() <= 36, "{shown}");
+    }
 }
