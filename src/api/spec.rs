@@ -221,6 +221,7 @@ pub enum Order {
 pub struct TrafficSpec {
     /// The levers. They are moved together: a pod is detached when every one of them says so.
     #[x_kube(
+        validation = Rule::new("self.filter(lever, has(lever.tkeService)).size() <= 1").message("name tkeService once in spec.traffic.levers, with all its services"),
         validation = Rule::new("self.all(lever, has(lever.tkeService) != has(lever.none))").message("name exactly one lever in an item of spec.traffic.levers: tkeService or none"),
         validation = Rule::new("size(self) == 1 || !self.exists(lever, has(lever.none))").message("the lever `none` stands alone in spec.traffic.levers")
     )]
@@ -246,13 +247,14 @@ pub struct TrafficSpec {
 #[x_kube(
     validation = Rule::new("duration(self.minimum) <= duration(self.timeout)").message("spec.drain.minimum must not be longer than spec.drain.timeout"),
     validation = Rule::new("duration(self.stableFor) <= duration(self.timeout)").message("spec.drain.stableFor must not be longer than spec.drain.timeout"),
-    validation = Rule::new("duration(self.interval) >= duration('500ms')").message("spec.drain.interval must be at least 500ms")
+    validation = Rule::new("duration(self.interval) >= duration('500ms') && duration(self.interval) <= duration('30s')").message("spec.drain.interval must be from 500ms to 30s")
 )]
 pub struct DrainSpec {
     /// What counts connections. A pod is drained when every probe is at or below its threshold.
     /// No answer from one of them is Unknown, never zero.
     #[schemars(length(min = 1, max = 8))]
     #[serde(default = "DrainSpec::probes")]
+    #[x_kube(validation = Rule::new("self.filter(probe, has(probe.socket)).size() <= 1").message("name socket once in spec.drain.probes, with all its ports"))]
     pub probes: Vec<ProbeSpec>,
     /// New connections a second, beyond the kubelet's own probes, with which a detached pod still
     /// counts as quiet (health checks of load balancers, for example). More means that the levers

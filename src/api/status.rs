@@ -131,6 +131,10 @@ pub struct RunStatus {
     #[serde(default, skip_serializing_if = "is_default")]
     #[schemars(schema_with = "schema::count")]
     pub reasserted: u32,
+    /// Writes to levers in this step.
+    #[serde(default, skip_serializing_if = "is_default")]
+    #[schemars(schema_with = "schema::count")]
+    pub lever_writes: u32,
     /// The run waits for the user, and why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub halted: Option<ProblemStatus>,

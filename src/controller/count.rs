@@ -30,6 +30,7 @@ pub struct Pace {
 pub struct Counting(BTreeMap<String, Task>);
 
 struct Task {
+    basis: String,
     windows: Arc<Mutex<Vec<Window>>>,
     handle: AbortHandle,
 }
@@ -46,9 +47,9 @@ impl Counting {
         self.0.retain(|uid, _| uids.contains(uid));
     }
 
-    /// Whether the pod is counted.
-    pub fn has(&self, uid: &str) -> bool {
-        self.0.contains_key(uid)
+    /// Whether the pod is counted on this basis: the spec and the pod as a probe needs them.
+    pub fn has(&self, uid: &str, basis: &str) -> bool {
+        self.0.get(uid).is_some_and(|task| task.basis == basis)
     }
 
     /// What was counted, by pod uid.
@@ -60,6 +61,7 @@ impl Counting {
     /// quiet for long enough.
     pub fn start(
         &mut self,
+        basis: String,
         probes: &[Box<dyn Probe>],
         pod: &PodTarget,
         pace: Pace,
@@ -73,7 +75,7 @@ impl Counting {
         let windows = Arc::new(Mutex::new(windows));
         let readers: Vec<_> = probes.iter().map(|probe| probe.reader(pod)).collect();
         let handle = tokio::spawn(ask(readers, windows.clone(), pace, clock, wake)).abort_handle();
-        self.0.insert(pod.uid.clone(), Task { windows, handle });
+        self.0.insert(pod.uid.clone(), Task { basis, windows, handle });
     }
 }
 

@@ -24,9 +24,12 @@ pub enum Error {
     /// A lever's value cannot be made.
     #[error(transparent)]
     Lever(#[from] Problem),
-    /// A probe cannot be used.
+    /// A drain counter may not be started.
     #[error(transparent)]
-    Probe(#[from] Refusal),
+    Counter(#[from] Refusal),
+    /// A probe of the spec cannot be made.
+    #[error("spec.drain.probes: {0}")]
+    Probe(Refusal),
     /// An object lacks what the API server always gives.
     #[error("{0}")]
     Incomplete(&'static str),
@@ -70,8 +73,8 @@ impl Error {
                 kube::Error::Api(status) if matches!(status.code, 409 | 422) => Class::Conflict,
                 _ => Class::Retry,
             },
-            Self::Amount(_) | Self::Levers(_) => Class::Invalid,
-            Self::Lever(_) | Self::Probe(_) | Self::Incomplete(_) => Class::Retry,
+            Self::Amount(_) | Self::Levers(_) | Self::Probe(_) => Class::Invalid,
+            Self::Lever(_) | Self::Counter(_) | Self::Incomplete(_) => Class::Retry,
         }
     }
 }

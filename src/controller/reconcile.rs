@@ -24,6 +24,8 @@ use crate::workflow::state::{Rest, State};
 
 /// The status is written for its live numbers alone at most this often.
 const LIVE: Duration = Duration::from_secs(10);
+/// So many failures in a row are no accident.
+const REFUSED: u32 = 4;
 /// A moment that is nearer than this is now.
 const NOW: Duration = Duration::from_millis(20);
 
@@ -45,12 +47,14 @@ pub async fn reconcile(object: Arc<Guarded>, controller: Arc<Controller>) -> Res
     match outcome {
         Ok(wait) => {
             session.failures = 0;
+            session.trouble = None;
             session.scheduled = wait.map(|wait| controller.context.clock.monotonic() + wait);
             Ok(wait.map_or_else(Action::await_change, Action::requeue))
         }
         Err(error) => {
             // The lock is held here, so that the count is not lost.
             session.failures = session.failures.saturating_add(1);
+            session.trouble = Some(error.to_string());
             Err(error)
         }
     }
@@ -93,7 +97,8 @@ async fn look(
     };
     // decide (no client)
     let now = context.clock.now();
-    let decision = workflow::decide(&plan, &state, &seen.seen, now);
+    let mut decision = workflow::decide(&plan, &state, &seen.seen, now);
+    admit_trouble(&mut decision, session);
     if let Some(wait) = not_this_moment(&decision, now) {
         return Ok(Some(wait));
     }
@@ -176,6 +181,16 @@ async fn invalid(
     Ok(None)
 }
 
+/// What the API server refuses again and again is said where the user looks.
+fn admit_trouble(decision: &mut Decision, session: &Session) {
+    if let Some(trouble) = session.trouble.as_ref().filter(|_| session.failures >= REFUSED)
+        && decision.effect.is_some()
+    {
+        decision.stalled = Some(Reason::EffectRefused);
+        decision.message = format!("{}: {trouble}. It is tried again", decision.message);
+    }
+}
+
 /// A write that is to end a doubt comes late in a second: the stamps that answer it have seconds.
 fn not_this_moment(decision: &Decision, now: Timestamp) -> Option<Duration> {
     let Some(Effect::SetLevers { again: true, .. }) = &decision.effect else { return None };
@@ -206,8 +221,7 @@ async fn recorded(
         return Ok(None);
     }
     let mut object = object.clone();
-    // An effect of an unchanged state needs the proof and no new content.
-    object.status = Some(if moved || live_due { status } else { before });
+    object.status = Some(status);
     let recorded = record::record(api, &object).await?;
     if alone {
         session.live_written = Some(clock);

@@ -142,6 +142,7 @@ pub fn without_live(status: &LosslessUpgradeStatus) -> LosslessUpgradeStatus {
     status.pods.iter_mut().for_each(|pod| pod.connections = None);
     if let Some(run) = &mut status.run {
         run.deadline = None;
+        run.lever_writes = 0;
     }
     for condition in &mut status.conditions {
         condition.message.clear();

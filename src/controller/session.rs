@@ -48,6 +48,8 @@ impl Sessions {
 pub struct Session {
     /// Reconciles that failed in a row.
     pub failures: u32,
+    /// What the last of them failed with.
+    pub trouble: Option<String>,
     /// Our last write to each Service that a lever writes.
     pub writes: BTreeMap<(LeverKind, String), WriteRecord>,
     /// Since when each Service's value has been known to be in force, with that value.

@@ -14,7 +14,7 @@ impl Turn<'_> {
     /// The fewest pods that must serve: the original replicas where the surge covers a batch.
     pub fn floor(&self, run: &Run) -> u32 {
         let (base, batch) = (self.base(), self.batch_size());
-        if run.surge >= batch { base } else { base.saturating_sub(batch) }.max(1)
+        if run.surge >= batch { base } else { base.saturating_sub(batch) }.max(1.min(base))
     }
 
     /// The fewest others that must serve while the batch is out: the floor; but where a run that is

@@ -8,7 +8,7 @@ use super::ordinals::OrdinalSet;
 use super::plan::OnFailure;
 use super::reasons::{Problem, Reason};
 use super::state::{Batch, BatchKind, Goal, Outcome, Rest, Run, Step};
-use super::steps::attach;
+use super::steps::{attach, rest};
 use super::turn::{Next, Turn, Wait, later};
 
 /// How long the deletion of the object waits for a lossless end.
@@ -57,6 +57,10 @@ fn released(turn: &mut Turn<'_>, run: &mut Run) -> Option<Next> {
     }
     let over = run.leaving_since.is_some_and(|since| turn.now >= later(since, RELEASE_TIMEOUT));
     if over && run.step != Step::Restore {
+        if let Some(next) = attach::take_back(turn, run) {
+            return Some(next);
+        }
+        run.halted = None;
         turn.warn(
             Reason::Releasing,
             "The object was to go and could not be let go losslessly in time: the levers are put back, the surge stays for you to remove",
@@ -152,7 +156,19 @@ fn moved(turn: &mut Turn<'_>, run: &mut Run) -> Option<Next> {
         | Step::Soak => run.batch.kind != BatchKind::Retiring,
     };
     let under_way = matches!(run.goal, Goal::Upgrade | Goal::RollBack);
-    (follows && under_way && !run.to.is_empty() && revision != run.to).then(|| retarget(turn, run, revision))
+    if !follows || !under_way || run.to.is_empty() || revision == run.to {
+        return None;
+    }
+    if run.goal == Goal::RollBack && run.failed.as_ref() == Some(&revision) {
+        let text = format!(
+            "Somebody put the template of revision {revision} back, which has failed. Nothing more is deleted. Take it out of where it comes from (a GitOps repository?) and set a good template, or set the annotation lossless-upgrade.io/abort"
+        );
+        return match &run.halted {
+            Some(_) => None,
+            None => Some(turn.halt(run, Problem::new(Reason::Rejected, text))),
+        };
+    }
+    Some(retarget(turn, run, revision))
 }
 
 /// Goes to a newer revision. Nothing in flight is cut short, and nothing skips its drain.
@@ -164,6 +180,7 @@ pub fn retarget(turn: &mut Turn<'_>, run: &mut Run, revision: String) -> Next {
     let there = |ordinal: &u32| turn.seen.pods.get(ordinal).is_some_and(|pod| pod.revision == revision);
     run.updated = turn.base_ordinals().iter().filter(there).collect();
     run.to = revision;
+    turn.state.rejected = None;
     run.goal = Goal::Upgrade;
     run.cause = None;
     run.failed = None;
@@ -246,6 +263,10 @@ pub fn roll_back(turn: &mut Turn<'_>, run: &mut Run, problem: Problem) -> Next {
         // The surge is gone already and is needed once more.
         batches::renew_surge(turn, run);
     }
+    if problem.reason != Reason::NoRoomForSurge {
+        // Now, by the images that it was for: the spec may have others when the run is over.
+        rest::reject(turn, run.to.clone());
+    }
     run.goal = Goal::RollBack;
     run.failed = Some(run.to.clone());
     run.cause = Some(problem);
@@ -257,6 +278,11 @@ pub fn roll_back(turn: &mut Turn<'_>, run: &mut Run, problem: Problem) -> Next {
 /// Ends the run with the pods as they are: all attached, the surge drained and removed.
 pub fn leave(turn: &mut Turn<'_>, run: &mut Run, goal: Goal, problem: Problem) -> Next {
     turn.warn(problem.reason, problem.text.clone());
+    // No room, or a target that went away, is no word on the revision.
+    let is_word = !matches!(problem.reason, Reason::NoRoomForSurge | Reason::StatefulSetReplaced);
+    if goal == Goal::Abort && is_word {
+        rest::reject(turn, run.to.clone());
+    }
     run.goal = goal;
     run.cause = Some(problem);
     run.halted = None;

@@ -6,25 +6,29 @@ use super::decision::Effect;
 use super::observed::{Confirmation, Held};
 use super::ordinals::OrdinalSet;
 use super::reasons::{Problem, Reason};
-use super::state::{Run, Step};
+use super::state::{Goal, Run, Step};
 use super::turn::{Next, Turn, Wait, later};
 
 /// How often somebody else's change of our entries is written over before the run waits for the user.
 const REASSERTIONS: u32 = 3;
 
+/// Writes to each lever in one step, after which the run waits for the user.
+const MOST_WRITES: u32 = 10;
 /// How soon a change that is not confirmed yet is looked at again where nothing else happens.
 const LOOK_AGAIN: Duration = Duration::from_secs(3);
 
 /// Makes every lever hold `state.detached`. None once each is confirmed and `settle` is over.
-pub fn hold(turn: &Turn<'_>, run: &Run, what: &str) -> Option<Next> {
-    let wanted = &turn.state.detached;
+pub fn hold(turn: &mut Turn<'_>, run: &mut Run, what: &str) -> Option<Next> {
+    let wanted = turn.state.detached.clone();
+    let seen = turn.seen;
     let deadline = later(run.entered, turn.plan.confirm_timeout);
-    let wait = |message: String| Wait::new(message).deadline(deadline, turn.now, Reason::LeverNotConfirmed);
-    for lever in &turn.seen.levers {
+    let now = turn.now;
+    let wait = |message: String| Wait::new(message).deadline(deadline, now, Reason::LeverNotConfirmed);
+    for lever in &seen.levers {
         match &lever.held {
-            Held::Ordinals(held) if held == wanted => {}
+            Held::Ordinals(held) if *held == wanted => {}
             Held::Ordinals(_) | Held::Foreign(_) => {
-                return Some(Next::Act(set(wanted, false), format!("{what}: {}", lever.name)));
+                return Some(write(turn, run, false, format!("{what}: {}", lever.name)));
             }
             Held::Unreadable(why) => {
                 return Some(wait(format!("{what}: {} cannot be read: {why}", lever.name)).into());
@@ -32,11 +36,11 @@ pub fn hold(turn: &Turn<'_>, run: &Run, what: &str) -> Option<Next> {
         }
     }
     let mut since = run.entered;
-    for lever in &turn.seen.levers {
+    for lever in &seen.levers {
         match &lever.confirmed {
             Confirmation::Confirmed(at) => since = since.max(*at),
             Confirmation::Doubtful(why) => {
-                return Some(Next::Act(set(wanted, true), format!("{what}: {}: {why}", lever.name)));
+                return Some(write(turn, run, true, format!("{what}: {}: {why}", lever.name)));
             }
             // An answer shows as a change. What is still pending after a while may have become a doubt.
             Confirmation::Pending(why) => {
@@ -80,8 +84,20 @@ fn whom(turn: &Turn<'_>, ordinals: &OrdinalSet) -> String {
     if ordinals.is_empty() { "nobody".into() } else { turn.seen.names(ordinals) }
 }
 
-fn set(detached: &OrdinalSet, again: bool) -> Effect {
-    Effect::SetLevers { detached: detached.clone(), again }
+/// Writes the levers, but not for ever: who undoes each write, or answers each with a doubt, would
+/// be written against without end.
+fn write(turn: &mut Turn<'_>, run: &mut Run, again: bool, message: String) -> Next {
+    let levers = u32::try_from(turn.seen.levers.len()).unwrap_or(u32::MAX);
+    let goes_on = matches!(run.goal, Goal::Upgrade | Goal::RollBack);
+    if goes_on && run.lever_writes >= levers.saturating_mul(MOST_WRITES) {
+        let text = format!(
+            "{message}: written {} times in this step and still not in force. Nothing is deleted. Look for another writer of the annotation, and at the events of the Service, then set the annotation lossless-upgrade.io/retry to a new value",
+            run.lever_writes
+        );
+        return turn.halt(run, Problem::new(Reason::LeverContested, text));
+    }
+    run.lever_writes += 1;
+    Next::Act(Effect::SetLevers { detached: turn.state.detached.clone(), again }, message)
 }
 
 /// A moment as it stands in messages.

@@ -28,7 +28,7 @@ use decision::Decision;
 use observed::Observed;
 use plan::Plan;
 use state::{State, Step};
-use turn::{Next, Turn};
+use turn::{Next, Turn, Wait};
 
 /// More steps than any one look can pass through; beyond it the next look goes on.
 const MOST_STEPS: usize = 32;
@@ -58,6 +58,11 @@ pub fn decide_with(
                 if let Some(run) = turn.state.run.take() {
                     turn.close(run, outcome, rest);
                 }
+                // What a next run needs (old values of the levers, obstacles) is only looked at
+                // while there is none, so it cannot begin in this look.
+                let text = turn.notes.last().map(|note| note.text.clone()).unwrap_or_default();
+                let now = turn.now;
+                return turn.finish(Wait::new(text).until(now).into());
             }
             next @ (Next::Act(..) | Next::Wait(_)) => return turn.finish(next),
         }

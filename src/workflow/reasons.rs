@@ -116,6 +116,8 @@ reasons! {
     Rejected,
     /// The object is being deleted: levers back, surge away.
     Releasing,
+    /// The API server refuses what is to be done.
+    EffectRefused,
     /// The spec or the status cannot be read.
     InvalidObject,
 }

@@ -169,6 +169,7 @@ impl<'a> Turn<'a> {
         self.trail.push(step);
         run.step = step;
         run.entered = self.now;
+        run.lever_writes = 0;
     }
 
     /// Begins a batch at `step`, with a record for each of its pods that exists.

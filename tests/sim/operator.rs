@@ -226,15 +226,18 @@ impl World {
             levers: self.balancers.iter().enumerate().map(|(index, one)| one.view(since(index))).collect(),
             drains,
             problems: Vec::new(),
+            // As the shell does: only looked at while no run is under way.
             levers_before: self
                 .balancers
                 .iter()
+                .filter(|_| self.state.run.is_none())
                 .map(|one| SavedLever { lever: "tkeService".into(), name: one.name.clone(), before: None })
                 .collect(),
             templates: self
                 .cluster
                 .pods
                 .values()
+                .filter(|_| self.state.run.is_none())
                 .map(|pod| (revision(&pod.image), pod.image.clone()))
                 .collect(),
             actions: self.actions.clone(),

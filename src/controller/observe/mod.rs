@@ -74,7 +74,7 @@ pub async fn look(
         },
     };
     let probes = object.spec.drain.probes.iter().map(|spec| drain::probe(spec, &means));
-    let probes = probes.collect::<Result<Vec<_>, _>>()?;
+    let probes = probes.collect::<Result<Vec<_>, _>>().map_err(Error::Probe)?;
     let run = state.run.as_ref().map(|run| run.id.as_str());
     let counter = probes.iter().any(|probe| probe.counter().is_some());
     let views = pods.iter().map(|(ordinal, pod)| {
@@ -178,7 +178,7 @@ impl Look {
         let drain = &object.spec.drain;
         for (ordinal, pod) in &self.pods {
             let uid = pod.metadata.uid.as_deref().unwrap_or_default();
-            if !uids.contains(uid) || session.counting.has(uid) {
+            if !uids.contains(uid) {
                 continue;
             }
             let pace = Pace {
@@ -188,7 +188,11 @@ impl Look {
             };
             let wake = (controller.waker.clone(), key.clone());
             let target = self.pod_target(*ordinal, pod, state);
-            session.counting.start(&self.probes, &target, pace, controller.context.clock, wake);
+            // Another spec or another address: what was counted until then says nothing.
+            let basis = format!("{drain:?} {target:?}");
+            if !session.counting.has(uid, &basis) {
+                session.counting.start(basis, &self.probes, &target, pace, controller.context.clock, wake);
+            }
         }
     }
 

@@ -193,6 +193,7 @@ fn begin(turn: &mut Turn<'_>, set: &SetView, revision: String, images: bool) {
         batch: Batch::none(),
         updated: OrdinalSet::new(),
         reasserted: 0,
+        lever_writes: 0,
         halted: None,
         cause: None,
         failed: None,

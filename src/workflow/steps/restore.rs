@@ -6,7 +6,6 @@ use crate::workflow::observed::Held;
 use crate::workflow::ordinals::OrdinalSet;
 use crate::workflow::reasons::{Problem, Reason};
 use crate::workflow::state::{Goal, Outcome, Rest, Run};
-use crate::workflow::steps::rest;
 use crate::workflow::turn::{Next, Turn, Wait, later};
 
 /// Puts the levers back and ends the run.
@@ -54,17 +53,7 @@ fn end(turn: &mut Turn<'_>, run: &Run) -> Next {
             turn.state.rejected = None;
             Next::End(Outcome::Succeeded, Rest::Succeeded)
         }
-        Goal::RollBack => {
-            rest::reject(turn, run.failed.clone().unwrap_or_else(|| run.to.clone()));
-            Next::End(Outcome::RolledBack, Rest::RolledBack(cause))
-        }
-        Goal::Abort => {
-            // A target that went away is no word on the revision.
-            if cause.reason != Reason::StatefulSetReplaced {
-                rest::reject(turn, run.to.clone());
-            }
-            Next::End(Outcome::Aborted, Rest::Aborted(cause))
-        }
-        Goal::Release => Next::End(Outcome::Aborted, Rest::Aborted(cause)),
+        Goal::RollBack => Next::End(Outcome::RolledBack, Rest::RolledBack(cause)),
+        Goal::Abort | Goal::Release => Next::End(Outcome::Aborted, Rest::Aborted(cause)),
     }
 }

@@ -8,6 +8,7 @@ use crate::workflow::decision::Effect;
 use crate::workflow::levers;
 use crate::workflow::reasons::Reason;
 use crate::workflow::state::{PodState, Run, Step};
+use crate::workflow::steps::attach;
 use crate::workflow::turn::{Next, Turn, Wait, later};
 
 /// The StatefulSet controller is held up by an ordinal that it cannot create when it has not
@@ -28,7 +29,10 @@ pub fn look(turn: &mut Turn<'_>, run: &mut Run) -> Next {
     let base = turn.base();
     let surge = run.batch.ordinals.clone();
     if set.replicas != base && set.replicas != base + run.surge {
-        // Somebody set the replicas meanwhile, and their number counts.
+        // Somebody set the replicas meanwhile, and their number counts. What was to go may stay.
+        if let Some(next) = attach::take_back(turn, run) {
+            return next;
+        }
         batches::yield_replicas(turn, run);
         turn.state.pods.clear();
         turn.enter(run, Step::Restore);
@@ -104,7 +108,7 @@ fn not_yet(turn: &mut Turn<'_>, run: &mut Run) -> Option<Next> {
         }
         Some(_) | None => None,
     };
-    Some(lost.unwrap_or_else(|| {
+    Some(lost.or_else(|| attach::take_back(turn, run)).unwrap_or_else(|| {
         let ordinals = run.batch.ordinals.clone();
         turn.begin(run, run.batch.kind, ordinals, Step::Detach);
         Next::Again
