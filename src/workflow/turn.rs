@@ -6,11 +6,12 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::checks::Guard;
 use super::decision::{Decision, Effect, Note};
+use super::interrupts::RELEASE_TIMEOUT;
 use super::observed::{Observed, PodView, SetView};
 use super::ordinals::{Ordinal, OrdinalSet};
 use super::plan::Plan;
 use super::reasons::{Problem, Reason};
-use super::state::{Batch, BatchKind, Outcome, Past, PodRecord, PodState, Rest, Run, State, Step};
+use super::state::{Batch, BatchKind, Goal, Outcome, Past, PodRecord, PodState, Rest, Run, State, Step};
 
 /// How many finished runs are kept.
 const HISTORY: usize = 10;
@@ -201,6 +202,10 @@ impl<'a> Turn<'a> {
 
     /// The answer, with the state as it has become.
     pub fn finish(self, next: Next) -> Decision {
+        // Whatever is waited for: an object that is to go is looked at again when its time is over.
+        let leaving = self.state.run.as_ref().filter(|run| run.goal == Goal::Release);
+        let over = leaving.and_then(|run| run.leaving_since).map(|since| later(since, RELEASE_TIMEOUT));
+        let over = over.filter(|over| *over > self.now);
         let (effect, wait) = match next {
             Next::Act(effect, message) => (Some(effect), Wait::new(message).until(self.now)),
             Next::Wait(wait) => (None, wait),
@@ -209,7 +214,7 @@ impl<'a> Turn<'a> {
         Decision {
             state: self.state,
             effect,
-            wake: wait.until,
+            wake: wait.until.into_iter().chain(over).min(),
             message: wait.message,
             stalled: wait.stalled,
             deadline: wait.deadline,
