@@ -18,10 +18,11 @@ use super::names::{ABORT, RETRY, ROLLBACK};
 use super::session::Session;
 use super::{Controller, count::Pace};
 use crate::api::LosslessUpgrade;
+use crate::drain::socket::counted_ports;
 use crate::drain::{self, Means, PodTarget, Probe};
 use crate::runtime::metrics::Key;
 use crate::traffic::{self, Lever, Target};
-use crate::workflow::observed::Observed;
+use crate::workflow::observed::{DrainView, Observed};
 use crate::workflow::ordinals::Ordinal;
 use crate::workflow::plan::Plan;
 use crate::workflow::state::{Actions, State};
@@ -114,11 +115,29 @@ pub async fn look(
             controller.context.clock.now(),
         )
         .await?;
+        distrust_other_ports(&look, &mut seen, state);
     } else if preflight::may_begin(plan, &seen) {
         preflight::look(controller, object, &namespace, &mut look, &mut seen).await?;
     }
     look.seen = seen;
     Ok(look)
+}
+
+/// A counter that was started before a Service got another port does not count on it.
+fn distrust_other_ports(look: &Look, seen: &mut Observed, state: &State) {
+    let Some(probe) = look.probes.iter().find_map(|probe| probe.counter()) else { return };
+    for (ordinal, pod) in &look.pods {
+        let target = look.pod_target(*ordinal, pod, state);
+        let Some(counted) = counted_ports(pod, &target.run) else { continue };
+        let wanted = probe.ports(&target);
+        if let Some(view) = seen.drains.get_mut(&target.uid)
+            && counted != *wanted
+        {
+            *view = DrainView::Unknown(format!(
+                "its drain counter counts on the ports {counted:?}, and the Services send to {wanted:?} now"
+            ));
+        }
+    }
 }
 
 /// The target as the levers know it.

@@ -12,13 +12,16 @@ use crate::controller::error::Error;
 use crate::controller::names::{FENCE, REVISION};
 use crate::drain::PodTarget;
 use crate::drain::ports::resolve_target_ports;
-use crate::drain::socket::{CounterState, counter_state};
+use crate::drain::socket::{CounterState, counter_state, counters};
 use crate::workflow::observed::{CounterView, ImageView, PodView};
 use crate::workflow::ordinals::Ordinal;
 
 /// A pod whose Ready condition is as old as the pod itself was never Ready. The kubelet writes both
 /// at its first look, in seconds that may differ by one.
 const FIRST_LOOK_SECONDS: i64 = 1;
+
+/// A pod is given no more counters than this, over all runs.
+const MOST_COUNTERS: usize = 10;
 
 /// The label selector of the StatefulSet's pods.
 pub fn selector(set: &StatefulSet) -> Option<String> {
@@ -146,7 +149,13 @@ fn repository(image: &str) -> String {
 
 fn counter(pod: &Pod, run: &str) -> CounterView {
     let state = counter_state(pod, run);
+    let there = counters(pod);
     match &state {
+        CounterState::Absent | CounterState::Ended { .. } if there >= MOST_COUNTERS => {
+            CounterView::Refused(format!(
+                "{there} drain counters of earlier runs are in it already, and none can be taken out of a pod: mend what kept them from counting, then replace the pod by hand, or use the http probe"
+            ))
+        }
         CounterState::Starting { .. } | CounterState::Running { .. } => CounterView::Present,
         CounterState::Ended { why, .. } if state.next().is_none() => {
             CounterView::Refused(format!("it ended again and again: {why}"))

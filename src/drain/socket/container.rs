@@ -13,6 +13,9 @@ const PROGRAM: &str = "/lossless-upgrade";
 /// The user of the operator's image. Said here because the pod may say otherwise.
 const USER: i64 = 65532;
 
+/// What the names of all counters start with.
+pub(super) const ANY: &str = "lu-";
+
 /// Name of counter number `n` of a run.
 pub(super) fn name(run: &str, n: u32) -> String {
     format!("{}{n}", prefix(run))
@@ -20,7 +23,7 @@ pub(super) fn name(run: &str, n: u32) -> String {
 
 /// What the names of all counters of a run start with.
 pub(super) fn prefix(run: &str) -> String {
-    format!("lu-{run}-")
+    format!("{ANY}{run}-")
 }
 
 /// The patch that adds the container to the pod of this uid and, where given, of this version. It

@@ -28,7 +28,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client};
 
-pub use self::state::{CounterState, MAX_COUNTERS, counter_state};
+pub use self::state::{CounterState, MAX_COUNTERS, counted_ports, counter_state, counters};
 
 use self::reader::SocketReader;
 use super::spec::SocketSpec;
@@ -93,6 +93,12 @@ impl SocketProbe {
         })
     }
 
+    /// The ports to count on in this pod.
+    #[must_use]
+    pub fn ports<'a>(&'a self, pod: &'a PodTarget) -> &'a BTreeSet<u16> {
+        if self.ports.is_empty() { &pod.ports } else { &self.ports }
+    }
+
     /// The patch, or why there can be none.
     fn patch(
         &self,
@@ -115,7 +121,7 @@ impl SocketProbe {
                 "use the http probe",
             ));
         }
-        let ports = if self.ports.is_empty() { &pod.ports } else { &self.ports };
+        let ports = self.ports(pod);
         if ports.is_empty() {
             return Err(Refusal::lasting(
                 "the socket probe has no port to count on",

@@ -1,5 +1,7 @@
 //! What a pod shows of its drain counter.
 
+use std::collections::BTreeSet;
+
 use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStateWaiting, Pod};
 
 use super::container::prefix;
@@ -79,6 +81,27 @@ pub fn counter_state(pod: &Pod, run: &str) -> CounterState {
     }
 }
 
+/// The ports that the newest counter of this run was started with.
+#[must_use]
+pub fn counted_ports(pod: &Pod, run: &str) -> Option<BTreeSet<u16>> {
+    let prefix = prefix(run);
+    let started = pod.spec.iter().flat_map(|spec| spec.ephemeral_containers.iter().flatten());
+    let numbered = started.filter_map(|container| {
+        Some((container.name.strip_prefix(&prefix)?.parse::<u32>().ok()?, container))
+    });
+    let (_, newest) = numbered.max_by_key(|(n, _)| *n)?;
+    let command = newest.command.as_ref()?;
+    let ports = command.iter().skip_while(|word| *word != "--ports").nth(1)?;
+    ports.split(',').map(|port| port.parse().ok()).collect()
+}
+
+/// How many counters of any run there are in the pod; an ended one stays for as long as the pod does.
+#[must_use]
+pub fn counters(pod: &Pod) -> usize {
+    let started = pod.spec.iter().flat_map(|spec| spec.ephemeral_containers.iter().flatten());
+    started.filter(|container| container.name.starts_with(super::container::ANY)).count()
+}
+
 fn how(ended: &ContainerStateTerminated) -> String {
     let reason = ended.reason.as_deref().unwrap_or("ended");
     let message = ended.message.as_deref().map(|message| format!(": {message}")).unwrap_or_default();
@@ -115,6 +138,19 @@ mod tests {
 
     fn status(name: &str, state: &Value) -> Value {
         json!({"name": name, "image": "", "imageID": "", "ready": false, "restartCount": 0, "state": state})
+    }
+
+    #[test]
+    fn the_ports_that_the_newest_counter_counts_are_read_from_its_command() {
+        let container = |name: &str, ports: &str| json!({"name": name, "command": ["/lossless-upgrade", "drain-counter", "--ports", ports, "--life", "1h"]});
+        let pod: Pod = from_value(json!({"spec": {"containers": [], "ephemeralContainers": [
+            container("lu-r7-1", "80"), container("lu-r7-2", "80,8443"), container("lu-r8-3", "1"),
+            json!({"name": "debugger"}),
+        ]}}))
+        .unwrap();
+        assert_eq!(counted_ports(&pod, "r7"), Some(BTreeSet::from([80, 8443])));
+        assert_eq!(counted_ports(&pod, "r9"), None);
+        assert_eq!(counters(&pod), 3);
     }
 
     #[test]
