@@ -19,6 +19,7 @@ use crate::runtime::metrics::Key;
 use crate::traffic::apply::best_write_moment;
 use crate::workflow;
 use crate::workflow::decision::{Decision, Effect};
+use crate::workflow::observed::Observed;
 use crate::workflow::reasons::{Problem, Reason};
 use crate::workflow::state::{Rest, State};
 
@@ -132,7 +133,7 @@ async fn look(
     if state.run.is_none() && decision.state.run.is_some() {
         notes.extend(seen.warnings.iter().map(|text| Problem::new(Reason::MayDisturb, text).into()));
     }
-    report::events(controller, &object, notes);
+    report::events(controller, &object, &seen.seen, notes);
     done?;
     Ok(next_look(&decision, session, context.clock.monotonic(), context.clock.now()))
 }
@@ -176,7 +177,7 @@ async fn invalid(
     if object.status.as_ref() != Some(&status) {
         object.status = Some(status);
         record::record(api, &object).await?;
-        report::events(controller, &object, vec![problem.into()]);
+        report::events(controller, &object, &Observed::default(), vec![problem.into()]);
     }
     Ok(None)
 }
@@ -215,9 +216,12 @@ async fn recorded(
             != before.target.as_ref().map(|target| &target.update_revision);
     let clock = controller.context.clock.monotonic();
     let live_due = session.live_written.is_none_or(|at| clock.saturating_sub(at) >= LIVE);
+    // At rest every sentence is news; in a run only numbers are worth a write of their own.
+    let moved = moved || (status.run.is_none() && status.message != before.message);
     let alone = !moved && decision.effect.is_none();
-    session.live_waits = !moved && status != before && !live_due;
-    if alone && (status == before || !live_due) {
+    let newer = report::numbers(&status) != report::numbers(&before);
+    session.live_waits = alone && newer && !live_due;
+    if alone && (!newer || !live_due) {
         return Ok(None);
     }
     let mut object = object.clone();

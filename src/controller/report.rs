@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::runtime::events::{Event, EventType};
 use kube::{Resource, ResourceExt};
@@ -130,6 +131,12 @@ fn conditions(
     ]
 }
 
+/// The live numbers: worth a write of their own now and then.
+#[must_use]
+pub fn numbers(status: &LosslessUpgradeStatus) -> (i32, Vec<Option<i64>>) {
+    (status.updated_replicas, status.pods.iter().map(|pod| pod.connections).collect())
+}
+
 /// The status without what changes while nothing happens: numbers and sentences for the eye.
 #[must_use]
 pub fn without_live(status: &LosslessUpgradeStatus) -> LosslessUpgradeStatus {
@@ -154,11 +161,19 @@ pub fn without_live(status: &LosslessUpgradeStatus) -> LosslessUpgradeStatus {
 }
 
 /// Writes the events. Nobody waits for them, and a failure is only logged.
-pub fn events(controller: &Controller, object: &LosslessUpgrade, notes: Vec<Note>) {
+pub fn events(controller: &Controller, object: &LosslessUpgrade, seen: &Observed, notes: Vec<Note>) {
     let reference = object.object_ref(&());
     let object_name = object.name_any();
     for note in notes {
         tracing::info!(object = %object_name, reason = %note.reason, "{}", note.text);
+        // Events of one reason are merged, and the first text stays: those of different pods must differ.
+        let pod = first_pod(seen, &note.text).map(|name| ObjectReference {
+            api_version: Some("v1".to_owned()),
+            kind: Some("Pod".to_owned()),
+            namespace: object.namespace(),
+            name: Some(name.to_owned()),
+            ..ObjectReference::default()
+        });
         let recorder = controller.recorder.clone();
         let reference = reference.clone();
         tokio::spawn(async move {
@@ -167,7 +182,7 @@ pub fn events(controller: &Controller, object: &LosslessUpgrade, notes: Vec<Note
                 reason: note.reason.as_str().to_owned(),
                 note: Some(cut(&note.text)),
                 action: "Upgrade".to_owned(),
-                secondary: None,
+                secondary: pod,
             };
             match tokio::time::timeout(PATIENCE, recorder.publish(&event, &reference)).await {
                 Ok(Ok(())) => {}
@@ -176,6 +191,12 @@ pub fn events(controller: &Controller, object: &LosslessUpgrade, notes: Vec<Note
             }
         });
     }
+}
+
+/// The pod that a sentence names first.
+fn first_pod<'a>(seen: &'a Observed, text: &str) -> Option<&'a str> {
+    let named = seen.pods.values().filter_map(|pod| Some((text.find(&pod.name)?, pod.name.as_str())));
+    named.min().map(|(_, name)| name)
 }
 
 fn cut(text: &str) -> String {

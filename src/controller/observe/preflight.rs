@@ -127,7 +127,7 @@ fn warnings(set: &StatefulSet) -> Vec<String> {
     });
     if let Some(manager) = owner.and_then(|entry| entry.manager.as_deref()) {
         warnings.push(format!(
-            "{manager} owns spec.replicas of StatefulSet {name}: applying its manifest in mid-run takes the surge away undrained. Leave `replicas` out of the manifest"
+            "{manager} owns spec.replicas of StatefulSet {name}: applying a manifest with `replicas` in mid-run takes the surge away undrained. Do not apply it until the run is over"
         ));
     }
     let spec = set.spec.as_ref();
