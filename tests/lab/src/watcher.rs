@@ -2,7 +2,7 @@
 //! balancer and the pod itself had open. It trusts nothing that an operator says.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -24,6 +24,9 @@ use crate::{
     balancer::{Backend, Balancer},
     clock,
 };
+
+/// Between the two looks at a pod's connections.
+const SECOND_LOOK: std::time::Duration = std::time::Duration::from_millis(30);
 
 /// What the load balancer and the pod had when the pod's deletion was first seen.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -181,7 +184,17 @@ fn note(notes: &Mutex<Notes>, pod: &Pod, step: Step) {
 async fn look(pod: &Pod, uid: String, process: Option<u32>, balancer: &Balancer) -> Deletion {
     let at = clock::now();
     let ports = serving_ports(pod);
-    let connections = process.and_then(|process| established(process, &ports));
+    let first = process.and_then(|process| established(process, &ports));
+    // The kubelet's own probes come from the address that clients have too, and are over in a
+    // millisecond: what a client would lose is still there at the second look.
+    tokio::time::sleep(SECOND_LOOK).await;
+    let second = process.and_then(|process| established(process, &ports));
+    let connections = match (first, second) {
+        (Some(first), Some(second)) => Some(first.intersection(&second).count()),
+        // Gone within that time: then all that it had counts.
+        (first, None) => first.map(|first| first.len()),
+        (None, Some(second)) => Some(second.len()),
+    };
     let mut backends = balancer.backends().await;
     backends.retain(|backend| backend.uid == uid);
     let namespace = pod.namespace().unwrap_or_default();
@@ -214,23 +227,25 @@ fn process_of(pod: &Pod) -> Option<u32> {
 }
 
 /// Established connections on `ports` in the network namespace of a process; none when it is gone.
-fn established(process: u32, ports: &[u16]) -> Option<usize> {
+fn established(process: u32, ports: &[u16]) -> Option<BTreeSet<String>> {
     let tables = ["tcp", "tcp6"].map(|table| fs::read_to_string(format!("/proc/{process}/net/{table}")));
     let [v4, v6] = tables;
+    let mut open = open(&v4.ok()?, ports);
     // A kernel without IPv6 has no second table.
-    Some(count(&v4.ok()?, ports) + v6.map_or(0, |table| count(&table, ports)))
+    open.extend(v6.iter().flat_map(|table| self::open(table, ports)));
+    Some(open)
 }
 
-/// Counts in a table of the form `sl local_address rem_address st ...`, whose addresses end in `:PORT` and whose
-/// numbers are hexadecimal; state 01 is ESTABLISHED.
-fn count(table: &str, ports: &[u16]) -> usize {
-    let is_open = |line: &&str| {
-        let mut fields = line.split_whitespace();
-        let local = fields.nth(1).and_then(|address| address.rsplit_once(':'));
-        let port = local.and_then(|(_, port)| u16::from_str_radix(port, 16).ok());
-        fields.nth(1) == Some("01") && port.is_some_and(|port| ports.contains(&port))
+/// The connections in a table of the form `sl local_address rem_address st ...`, whose addresses end in `:PORT` and
+/// whose numbers are hexadecimal; state 01 is ESTABLISHED.
+fn open(table: &str, ports: &[u16]) -> BTreeSet<String> {
+    let connection = |line: &str| {
+        let mut fields = line.split_whitespace().skip(1);
+        let (local, remote, state) = (fields.next()?, fields.next()?, fields.next()?);
+        let port = u16::from_str_radix(local.rsplit_once(':')?.1, 16).ok()?;
+        (state == "01" && ports.contains(&port)).then(|| format!("{local} {remote}"))
     };
-    table.lines().skip(1).filter(is_open).count()
+    table.lines().skip(1).filter_map(connection).collect()
 }
 
 #[cfg(test)]
@@ -245,9 +260,9 @@ mod tests {
             2: 0A00F40A:0050 0100F40A:A1B3 06 00000000:00000000 00:00000000 00000000     0\n\
             3: 0A00F40A:1F91 0100F40A:A1B4 01 00000000:00000000 00:00000000 00000000     0\n\
             4: 0A00F40A:C350 0100F40A:0050 01 00000000:00000000 00:00000000 00000000     0\n";
-        assert_eq!(count(table, &[80]), 1);
-        assert_eq!(count(table, &[80, 8081]), 2);
-        assert_eq!(count("", &[80]), 0);
+        assert_eq!(open(table, &[80]).len(), 1);
+        assert_eq!(open(table, &[80, 8081]).len(), 2);
+        assert_eq!(open("", &[80]).len(), 0);
     }
 
     #[test]
