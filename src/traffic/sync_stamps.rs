@@ -36,6 +36,8 @@ pub struct WriteRecord {
     pub at: Option<Timestamp>,
     /// The API server's time of the write, from the answer.
     server_time: Option<Timestamp>,
+    /// The begin that the answer showed: that synchronisation is older than the write.
+    begun_before: Option<Timestamp>,
     /// In the answer no synchronisation was under way.
     was_idle: bool,
     /// The newest synchronisation that was seen under way.
@@ -56,6 +58,7 @@ impl WriteRecord {
             manager: manager.to_owned(),
             at: Some(now),
             server_time: written(answer, key, manager),
+            begun_before: Stamps::read(answer).ok().and_then(|stamps| stamps.begin),
             was_idle: Stamps::read(answer).is_ok_and(Stamps::is_surely_idle),
             under_way: None,
         };
@@ -167,7 +170,13 @@ pub(super) fn confirm(
     }
     if begin == made {
         let why = format!("the synchronisation began in the second of the write, {made}");
-        return Confirmation::Doubtful { why };
+        // One that was there at the write is not ours; ours shows soon, unless it began in that second, too.
+        let older = is_of_this_write && write.begun_before == Some(begin);
+        return if older && now < later(end, PATIENCE) {
+            Confirmation::Pending { why }
+        } else {
+            Confirmation::Doubtful { why }
+        };
     }
     let is_its_own_end =
         end > begin || (is_of_this_write && write.was_idle) || write.under_way == Some(begin);

@@ -190,3 +190,13 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_synchronisation_that_was_there_at_our_write_is_not_ours_and_ours_is_waited_for() {
+    // Under way in the second of the write, and in the answer to it: older than the write.
+    let record = WriteRecord::of_answer(ME, KEY, &service("10", "05", "10"), at("10.7"));
+    assert_eq!(judge(&service("10", "11", "10"), &record, None, "11.2"), Is::Pending);
+    assert_eq!(judge(&service("12", "13", "10"), &record, None, "13.2"), Is::Confirmed);
+    // Nothing more came: ours may have begun in that second, too. Only another write tells.
+    assert_eq!(judge(&service("10", "11", "10"), &record, None, "14"), Is::Doubtful);
+}
