@@ -51,21 +51,27 @@ impl Journal {
         let count = |what: &str| writes.get(what).copied().unwrap_or_default();
         let all = pods + surge;
         println!("    writes on the world: {writes:?}");
+        // Four a pod in all; a doubt about a stamp may cost the lever one more than its two.
+        let levers = count("patch services");
+        let counters = count("patch pods/ephemeralcontainers");
+        let deletes = count("delete pods");
         let most = [
-            ("patch services", 2 * all * services),
-            ("patch pods/ephemeralcontainers", all),
-            ("delete pods", pods),
-            ("patch statefulsets", 2),
-            ("patch pods", 0),
+            (
+                "patch services, counters and deletes",
+                levers + counters + deletes,
+                4 * all + 2 * all * (services - 1),
+            ),
+            ("patch pods/ephemeralcontainers", counters, all),
+            ("delete pods", deletes, pods),
+            ("patch statefulsets", count("patch statefulsets"), 2),
+            ("patch pods", count("patch pods"), 0),
         ];
-        for (what, most) in most {
-            if count(what) > most {
-                return Err(
-                    format!("{} times {what}, at most {most} allowed: {writes:?}", count(what)).into()
-                );
+        for (what, times, most) in most {
+            if times > most {
+                return Err(format!("{times} times {what}, at most {most} allowed: {writes:?}").into());
             }
         }
-        let known: usize = most.iter().map(|(what, _)| count(what)).sum();
+        let known = levers + counters + deletes + count("patch statefulsets");
         if known != writes.values().sum::<usize>() {
             return Err(format!("writes that nobody expects: {writes:?}").into());
         }
