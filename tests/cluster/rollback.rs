@@ -45,22 +45,23 @@ pub fn never_ready(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), 
 /// container beside the server: a server that dies cuts its own connections, whoever watches it.
 pub fn flaky(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), Failed>> {
     async move {
-        let app = App { agent: Some("lab/app:v1".into()), ..App::nginx("flaky") };
+        let app = App { sidecar: Some("lab/app:v1".into()), ..App::nginx("flaky") };
         let app = deploy(stage, app).await?;
         apply(stage, "flaky", &upgrade(|spec| spec["verify"]["soak"] = json!("15s")))?;
         is_in(stage, "flaky", "Idle").await?;
         let before = uids(&app).await?;
         let run = app
             .run_under(&Profile { keep_alive_per_second: 200.0, ..Profile::default() }, async {
-                app.set_image_of("agent", "lab/app:flaky").await?;
+                app.set_image_of("sidecar", "lab/app:flaky").await?;
                 is_in(stage, "flaky", "RolledBack").await.map(drop)
             })
             .await?;
         lossless(&run)?;
         as_before(&app, "lab/nginx:v1", &[None]).await?;
         for pod in app.pods().await? {
-            let agent = pod.spec.as_ref().and_then(|spec| spec.containers.iter().find(|c| c.name == "agent"));
-            if agent.and_then(|agent| agent.image.as_deref()) != Some("lab/app:v1") {
+            let sidecar =
+                pod.spec.as_ref().and_then(|spec| spec.containers.iter().find(|c| c.name == "sidecar"));
+            if sidecar.and_then(|sidecar| sidecar.image.as_deref()) != Some("lab/app:v1") {
                 return Err(format!("{} is not back at the old version", pod.name_any()).into());
             }
         }

@@ -26,7 +26,7 @@ pub enum Part {
     Scheduler,
     /// Container runtime.
     Containerd,
-    /// Agent of the node.
+    /// Runs the pods of the node.
     Kubelet,
     /// The Services' addresses, by iptables.
     KubeProxy,

@@ -42,8 +42,8 @@ pub struct App {
     pub name: String,
     /// Image to begin with.
     pub image: String,
-    /// Image of a second container, `agent`, that runs beside the server and serves nobody.
-    pub agent: Option<String>,
+    /// Image of a second container, `sidecar`, that runs beside the server and serves nobody.
+    pub sidecar: Option<String>,
     /// Number of pods.
     pub replicas: u16,
     /// `terminationGracePeriodSeconds`.
@@ -64,7 +64,7 @@ impl App {
             namespace: namespace.to_owned(),
             name: "nginx".to_owned(),
             image: "lab/nginx:v1".to_owned(),
-            agent: None,
+            sidecar: None,
             replicas: 4,
             grace: Duration::from_secs(10),
             pre_stop: None,
@@ -98,9 +98,9 @@ impl App {
             "lifecycle": sleep,
         })];
         // `lab-app` without its server: it waits, and crashes where its image says so.
-        containers.extend(self.agent.as_ref().map(|image| {
+        containers.extend(self.sidecar.as_ref().map(|image| {
             let waits = json!([{"name": "NEVER_READY", "value": "1"}]);
-            json!({"name": "agent", "image": image, "imagePullPolicy": "Never", "env": waits})
+            json!({"name": "sidecar", "image": image, "imagePullPolicy": "Never", "env": waits})
         }));
         let strategy = match self.strategy {
             UpdateStrategy::RollingUpdate => "RollingUpdate",
