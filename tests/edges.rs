@@ -10,32 +10,14 @@ use lossless_upgrade::workflow::reasons::Reason;
 use lossless_upgrade::workflow::state::{BatchKind, Outcome, Rest, Step};
 use sim::cluster::Manner;
 use sim::plans::one_by_one;
+use sim::telling::{images, until, upgrade};
 use sim::world::World;
-
-fn upgrade(replicas: u32, plan: Plan) -> World {
-    let mut world = World::new(replicas, plan);
-    world.run_until(3, |_| false);
-    world.set_image("v2");
-    world.run_until(3, |_| false);
-    world
-}
-
-fn until(world: &mut World, step: Step, kind: BatchKind) {
-    let there = world.run_until(1000, |world| {
-        world.state.run.as_ref().is_some_and(|run| run.step == step && run.batch.kind == kind)
-    });
-    assert!(there, "never in {step:?} of {kind:?}\n{}", world.tale());
-}
 
 fn finish(world: &mut World) {
     world.run_until(3, |_| false);
     world.run_until(3000, |world| world.at_rest() || world.gone);
     world.judge_end();
     world.acquit();
-}
-
-fn images(world: &World) -> Vec<&str> {
-    world.cluster.pods.values().map(|pod| pod.image.as_str()).collect()
 }
 
 #[test]

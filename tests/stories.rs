@@ -9,16 +9,8 @@ use lossless_upgrade::workflow::state::{BatchKind, Outcome, Phase, Rest, Step};
 use sim::balancer::{self, Balancer};
 use sim::cluster::Manner;
 use sim::plans::{one_by_one, with_image};
+use sim::telling::{images, until, upgrade};
 use sim::world::{Probe, World};
-
-/// A world in which the image `v2` was just set.
-fn upgrade(replicas: u32, plan: Plan) -> World {
-    let mut world = World::new(replicas, plan);
-    world.run_until(3, |_| false);
-    world.set_image("v2");
-    world.run_until(3, |_| false);
-    world
-}
 
 /// Runs to the end, judges, and compares the tale.
 fn tell(name: &str, mut world: World) -> World {
@@ -28,17 +20,6 @@ fn tell(name: &str, mut world: World) -> World {
     world.acquit();
     insta::assert_snapshot!(name, world.tale());
     world
-}
-
-fn until(world: &mut World, step: Step, kind: BatchKind) {
-    let there = world.run_until(1000, |world| {
-        world.state.run.as_ref().is_some_and(|run| run.step == step && run.batch.kind == kind)
-    });
-    assert!(there, "never in {step:?} of {kind:?}\n{}", world.tale());
-}
-
-fn images(world: &World) -> Vec<&str> {
-    world.cluster.pods.values().map(|pod| pod.image.as_str()).collect()
 }
 
 fn outcome(world: &World) -> Outcome {

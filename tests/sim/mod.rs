@@ -9,5 +9,6 @@ pub mod cluster;
 pub mod judge;
 pub mod operator;
 pub mod plans;
+pub mod telling;
 pub mod words;
 pub mod world;
