@@ -1,8 +1,16 @@
 //! Status to state and back. Nothing of the state is lost on the way: a new process goes on from it.
 
-use super::status::{LosslessUpgradeStatus, PastStatus, PodStatus, RejectedStatus, RunStatus, SavedStatus};
+use super::status::{
+    DrainTimeoutStatus, LosslessUpgradeStatus, PastStatus, PodStatus, RejectedStatus, RunStatus, SavedStatus,
+};
 use crate::workflow::reasons::{Problem, Reason};
-use crate::workflow::state::{Batch, Past, Phase, PodRecord, Rejected, Rest, Run, Saved, State};
+use crate::workflow::state::{
+    Batch, DrainTimeout, Past, Phase, PodRecord, Rejected, Rest, Run, Saved, State,
+};
+
+/// The form of what this operator remembers. It rises when an older operator, which drops what it
+/// does not know, would lose something that a run rests on.
+pub const FORMAT: u32 = 1;
 
 /// The state that a status records.
 #[must_use]
@@ -28,6 +36,7 @@ pub fn state(status: &LosslessUpgradeStatus) -> State {
 
 /// Writes the state into a status, beside what is there for readers only.
 pub fn record(state: State, status: &mut LosslessUpgradeStatus) {
+    status.format = FORMAT;
     status.phase = state.phase();
     let State { rest, run, detached, pods, saved, rejected, handled, history } = state;
     let before = std::mem::take(&mut status.pods);
@@ -80,6 +89,9 @@ fn run(status: RunStatus) -> Run {
         goal,
         step,
         entered,
+        first_entered,
+        carrier,
+        fencing,
         deadline: _,
         batch,
         batch_kind,
@@ -95,6 +107,7 @@ fn run(status: RunStatus) -> Run {
         turned_back,
         paused,
         leaving_since,
+        drain_timeouts,
     } = status;
     Run {
         id,
@@ -105,6 +118,9 @@ fn run(status: RunStatus) -> Run {
         goal,
         step,
         entered,
+        first_entered,
+        carrier,
+        fencing,
         batch: Batch { kind: batch_kind, ordinals: batch },
         surge,
         updated,
@@ -118,6 +134,7 @@ fn run(status: RunStatus) -> Run {
         turned_back,
         paused,
         leaving_since,
+        timeouts: drain_timeouts.into_iter().map(timeout).collect(),
     }
 }
 
@@ -131,6 +148,9 @@ fn run_status(run: Run) -> RunStatus {
         goal,
         step,
         entered,
+        first_entered,
+        carrier,
+        fencing,
         batch,
         surge,
         updated,
@@ -144,6 +164,7 @@ fn run_status(run: Run) -> RunStatus {
         turned_back,
         paused,
         leaving_since,
+        timeouts,
     } = run;
     RunStatus {
         id,
@@ -154,6 +175,9 @@ fn run_status(run: Run) -> RunStatus {
         goal,
         step,
         entered,
+        first_entered,
+        carrier,
+        fencing,
         deadline: None,
         batch: batch.ordinals,
         batch_kind: batch.kind,
@@ -169,6 +193,7 @@ fn run_status(run: Run) -> RunStatus {
         turned_back,
         paused,
         leaving_since,
+        drain_timeouts: timeouts.into_iter().map(timeout_status).collect(),
     }
 }
 
@@ -184,13 +209,23 @@ fn pod_status(record: PodRecord, before: &[PodStatus]) -> PodStatus {
 }
 
 fn past(status: PastStatus) -> Past {
-    let PastStatus { from, to, started_at, finished_at, outcome, pods, reason } = status;
-    Past { from, to, started_at, finished_at, outcome, pods, reason }
+    let PastStatus { from, to, started_at, finished_at, outcome, pods, reason, drain_timeouts } = status;
+    let timeouts = drain_timeouts.into_iter().map(timeout).collect();
+    Past { from, to, started_at, finished_at, outcome, pods, reason, timeouts }
 }
 
 fn past_status(past: Past) -> PastStatus {
-    let Past { from, to, started_at, finished_at, outcome, pods, reason } = past;
-    PastStatus { from, to, started_at, finished_at, outcome, pods, reason }
+    let Past { from, to, started_at, finished_at, outcome, pods, reason, timeouts } = past;
+    let drain_timeouts = timeouts.into_iter().map(timeout_status).collect();
+    PastStatus { from, to, started_at, finished_at, outcome, pods, reason, drain_timeouts }
+}
+
+fn timeout(DrainTimeoutStatus { ordinals, then }: DrainTimeoutStatus) -> DrainTimeout {
+    DrainTimeout { ordinals, then }
+}
+
+fn timeout_status(DrainTimeout { ordinals, then }: DrainTimeout) -> DrainTimeoutStatus {
+    DrainTimeoutStatus { ordinals, then }
 }
 
 #[cfg(test)]
@@ -199,7 +234,13 @@ mod tests {
 
     use super::*;
     use crate::workflow::ordinals::OrdinalSet;
-    use crate::workflow::state::{Actions, BatchKind, Goal, Outcome, PodState, SavedLever, Step};
+    use crate::workflow::state::{
+        Actions, AfterTimeout, BatchKind, Goal, Outcome, PodState, SavedLever, Step,
+    };
+
+    fn timeouts() -> Vec<DrainTimeout> {
+        vec![DrainTimeout { ordinals: [1].into_iter().collect(), then: AfterTimeout::Proceeded }]
+    }
 
     fn full() -> State {
         let at = |second: i64| Timestamp::from_second(1_700_000_000 + second).unwrap();
@@ -215,6 +256,9 @@ mod tests {
                 goal: Goal::RollBack,
                 step: Step::Drain,
                 entered: at(2),
+                first_entered: [(Step::Detach, at(1)), (Step::Drain, at(2))].into(),
+                carrier: "a".into(),
+                fencing: true,
                 batch: Batch { kind: BatchKind::Serving, ordinals: [1, 2].into_iter().collect() },
                 surge: 2,
                 updated: [0].into_iter().collect(),
@@ -228,6 +272,7 @@ mod tests {
                 turned_back: true,
                 paused: true,
                 leaving_since: Some(at(4)),
+                timeouts: timeouts(),
             }),
             detached: OrdinalSet::from_iter([1, 2]),
             pods: vec![PodRecord {
@@ -252,6 +297,7 @@ mod tests {
                 outcome: Outcome::Succeeded,
                 pods: 4,
                 reason: None,
+                timeouts: timeouts(),
             }],
         }
     }

@@ -31,6 +31,15 @@ pub(super) fn maybe_time(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "string", "format": "date-time", "nullable": true})
 }
 
+/// A moment for each of some names in `CamelCase`.
+pub(super) fn times(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "maxProperties": 32,
+        "additionalProperties": {"type": "string", "format": "date-time"}
+    })
+}
+
 /// A whole number that is not negative.
 pub(super) fn count(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "integer", "minimum": 0, "maximum": 2_147_483_647})

@@ -11,12 +11,19 @@ use jiff::Timestamp;
 use super::schema;
 use crate::workflow::ordinals::OrdinalSet;
 use crate::workflow::reasons::{Problem, Reason};
-use crate::workflow::state::{Actions, BatchKind, Goal, Outcome, Phase, PodState, SavedLever, Step};
+use crate::workflow::state::{
+    Actions, AfterTimeout, BatchKind, Goal, Outcome, Phase, PodState, SavedLever, Step,
+};
 
 /// What the operator saw, does and remembers.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LosslessUpgradeStatus {
+    /// The form of what is remembered here. An operator that knows only an older form leaves the
+    /// object alone, so that nothing of it is lost.
+    #[serde(default, skip_serializing_if = "is_default")]
+    #[schemars(schema_with = "schema::count")]
+    pub format: u32,
     /// The `metadata.generation` that this status is about.
     #[serde(default)]
     pub observed_generation: i64,
@@ -111,6 +118,16 @@ pub struct RunStatus {
     /// When the step was entered.
     #[schemars(schema_with = "schema::time")]
     pub entered: Timestamp,
+    /// When each step was first entered since the run last got somewhere; deadlines count from here.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "schema::times")]
+    pub first_entered: BTreeMap<Step, Timestamp>,
+    /// The process that carries the run.
+    #[serde(default)]
+    pub carrier: String,
+    /// It took the run over, and what the process before may still write is not fenced off yet.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub fencing: bool,
     /// When the step will have taken too long.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::maybe_time")]
@@ -161,6 +178,21 @@ pub struct RunStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::maybe_time")]
     pub leaving_since: Option<Timestamp>,
+    /// Drains that were not over in time.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub drain_timeouts: Vec<DrainTimeoutStatus>,
+}
+
+/// A drain that was not over in time, and what came of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DrainTimeoutStatus {
+    /// Ordinals that had connections left, as ranges.
+    #[schemars(schema_with = "schema::ranges")]
+    pub ordinals: OrdinalSet,
+    /// What was done: Paused, Proceeded (they were replaced with connections left) or `RolledBack`.
+    #[schemars(schema_with = "schema::word")]
+    pub then: AfterTimeout,
 }
 
 /// A pod in flight.
@@ -261,6 +293,9 @@ pub struct PastStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::word")]
     pub reason: Option<Reason>,
+    /// Drains that were not over in time.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub drain_timeouts: Vec<DrainTimeoutStatus>,
 }
 
 /// What is wrong, where, and what to do.

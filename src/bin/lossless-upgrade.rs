@@ -113,6 +113,9 @@ async fn act(
     let context = Context {
         client: client.clone(),
         namespace: args.scope.namespace.clone(),
+        process: lease
+            .as_ref()
+            .map_or_else(|| format!("process-{}", std::process::id()), |lease| lease.identity.clone()),
         counter_image: args.scope.counter_image.clone(),
         clock,
         metrics: metrics.clone(),

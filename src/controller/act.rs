@@ -2,7 +2,8 @@
 //! was looked at, so that it is refused when the world has moved.
 
 use k8s_openapi::api::apps::v1::StatefulSet;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Pod, Service};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
@@ -10,7 +11,7 @@ use serde_json::{Value, json};
 use super::Context;
 use super::error::Error;
 use super::names::{FENCE, FINALIZER, MANAGER};
-use super::observe::{Look, target};
+use super::observe::{Look, lever_title, target};
 use super::record::Recorded;
 use super::session::Session;
 use crate::api::LosslessUpgrade;
@@ -68,6 +69,14 @@ pub async fn act(
         }
         Effect::Fence { ordinal, uid, mark } => {
             fence(scene, *ordinal, uid, mark).await?;
+            "fence"
+        }
+        Effect::FenceSet { mark } => {
+            fence_set(scene, mark.as_deref()).await?;
+            "fence"
+        }
+        Effect::FenceLever { lever, mark } => {
+            fence_lever(scene, lever, mark.as_deref()).await?;
             "fence"
         }
         Effect::RemoveFinalizer => {
@@ -151,7 +160,7 @@ async fn set_lever(
         let Some(key) = lever.key() else { continue };
         for live in services {
             // A Service that is gone has a view and no object.
-            let title = format!("{} on Service {}", lever.kind(), live.name_any());
+            let title = lever_title(lever.kind(), &live.name_any());
             let Some(view) = views.find(|view| view.name == title) else { continue };
             let right = view.held == Held::Ordinals(detached.clone());
             let doubtful = matches!(view.confirmed, Confirmation::Doubtful(_));
@@ -214,6 +223,31 @@ async fn fence(scene: &Scene<'_>, ordinal: Ordinal, uid: &str, mark: &str) -> Re
     written.map(drop).map_err(Error::api("marking a pod"))
 }
 
+async fn fence_set(scene: &Scene<'_>, mark: Option<&str>) -> Result<(), Error> {
+    let set = scene.look.set.as_ref().ok_or(Error::Incomplete("the StatefulSet is gone"))?;
+    let api: Api<StatefulSet> = Api::namespaced(scene.context.client.clone(), scene.namespace);
+    let written = api.patch(&set.name_any(), &by_us(), &Patch::Merge(marked(&set.metadata, mark))).await;
+    written.map(drop).map_err(Error::api("marking the StatefulSet"))
+}
+
+async fn fence_lever(scene: &Scene<'_>, title: &str, mark: Option<&str>) -> Result<(), Error> {
+    let mut all = scene.look.levers.iter().flat_map(|(lever, services)| {
+        services.iter().map(move |service| (lever_title(lever.kind(), &service.name_any()), service))
+    });
+    let Some((_, service)) = all.find(|(name, _)| name == title) else { return Ok(()) };
+    let api: Api<Service> = Api::namespaced(scene.context.client.clone(), scene.namespace);
+    let patch = Patch::Merge(marked(&service.metadata, mark));
+    let written = api.patch(&service.name_any(), &by_us(), &patch).await;
+    written.map(drop).map_err(Error::api("marking a Service"))
+}
+
+/// A merge patch that moves the version of what was looked at and of nothing newer.
+fn marked(metadata: &ObjectMeta, mark: Option<&str>) -> Value {
+    let mut metadata = identity(metadata);
+    metadata["annotations"] = json!({FENCE: mark});
+    json!({"metadata": metadata})
+}
+
 /// Takes the finalizer on or off.
 ///
 /// # Errors
@@ -236,6 +270,6 @@ pub async fn finalizer(context: &Context, object: &LosslessUpgrade, on: bool) ->
 }
 
 /// uid and version of what was looked at.
-fn identity(metadata: &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta) -> Value {
+fn identity(metadata: &ObjectMeta) -> Value {
     json!({"uid": metadata.uid, "resourceVersion": metadata.resource_version})
 }

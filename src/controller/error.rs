@@ -30,6 +30,19 @@ pub enum Error {
     /// A probe of the spec cannot be made.
     #[error("spec.drain.probes: {0}")]
     Probe(Refusal),
+    /// The object was written by an operator that knows more than this one.
+    #[error(
+        "the status was written by a newer operator (form {found}; this one knows forms up to {known}), so this one leaves the object alone. Run the newer operator again"
+    )]
+    Newer {
+        /// The form of the status.
+        found: u32,
+        /// The newest form that this operator knows.
+        known: u32,
+    },
+    /// The object cannot be read as one of ours.
+    #[error("the object cannot be read: {0}. It was left alone; is the operator older than what wrote it?")]
+    Unreadable(String),
     /// An object lacks what the API server always gives.
     #[error("{0}")]
     Incomplete(&'static str),
@@ -64,6 +77,26 @@ impl Error {
         move |source| Self::Api { what, source: Box::new(source) }
     }
 
+    /// Whether a write that ended so may have been made, or may still be made. A refusal says no; a
+    /// lost answer and an API server in trouble say nothing.
+    #[must_use]
+    pub fn is_outcome_unknown(&self) -> bool {
+        match self {
+            Self::Api { source, .. } => match source.as_ref() {
+                kube::Error::Api(status) => status.code >= 500 || status.code == 408,
+                _ => true,
+            },
+            Self::Amount(_)
+            | Self::Levers(_)
+            | Self::Lever(_)
+            | Self::Counter(_)
+            | Self::Probe(_)
+            | Self::Newer { .. }
+            | Self::Unreadable(_)
+            | Self::Incomplete(_) => false,
+        }
+    }
+
     /// What to do about it.
     #[must_use]
     pub fn class(&self) -> Class {
@@ -73,8 +106,43 @@ impl Error {
                 kube::Error::Api(status) if matches!(status.code, 409 | 422) => Class::Conflict,
                 _ => Class::Retry,
             },
-            Self::Amount(_) | Self::Levers(_) | Self::Probe(_) => Class::Invalid,
+            Self::Amount(_) | Self::Levers(_) | Self::Probe(_) | Self::Newer { .. } | Self::Unreadable(_) => {
+                Class::Invalid
+            }
             Self::Lever(_) | Self::Counter(_) | Self::Incomplete(_) => Class::Retry,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::Status;
+
+    use super::*;
+
+    fn answered(code: u16) -> Error {
+        let status = Status { code, ..Status::default() };
+        Error::api("writing")(kube::Error::Api(Box::new(status)))
+    }
+
+    #[test]
+    fn a_refused_write_was_not_made_and_a_lost_answer_says_nothing() {
+        for code in [400, 401, 403, 404, 409, 410, 422, 429] {
+            assert!(!answered(code).is_outcome_unknown(), "{code}");
+        }
+        for code in [408, 500, 502, 503, 504] {
+            assert!(answered(code).is_outcome_unknown(), "{code}");
+        }
+        let lost = Error::api("writing")(kube::Error::Service("the connection was closed".into()));
+        assert!(lost.is_outcome_unknown());
+    }
+
+    #[test]
+    fn a_world_that_moved_is_looked_at_again_at_once_and_all_else_later() {
+        for (code, class) in
+            [(409, Class::Conflict), (422, Class::Conflict), (429, Class::Retry), (500, Class::Retry)]
+        {
+            assert_eq!(answered(code).class(), class, "{code}");
         }
     }
 }

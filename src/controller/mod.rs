@@ -56,6 +56,8 @@ pub struct Context {
     pub client: kube::Client,
     /// The one namespace to watch; none: all.
     pub namespace: Option<String>,
+    /// Name of this process: no other one beside it has the same.
+    pub process: String,
     /// Image of drain counters.
     pub counter_image: Option<String>,
     /// Time.
@@ -95,6 +97,9 @@ pub struct Controller {
 /// # Errors
 /// When a watch ended for good, which is a defect.
 pub async fn run(context: Context, end: CancellationToken) -> anyhow::Result<()> {
+    // Each term of one process has a name of its own too: between two of them another may have led.
+    let process = format!("{}-{:x}", context.process, context.clock.now().as_millisecond());
+    let context = Context { process, ..context };
     let (waker, queue) = wake::queue(context.clock);
     let (objects, watches) = wake::watch(&context, &waker, &end);
     let reporter = Reporter { controller: names::MANAGER.into(), instance: None };
@@ -135,6 +140,7 @@ fn on_error(object: &Guarded, error: &Error, controller: &Controller) -> Action 
             Duration::from_millis(500).saturating_mul(1 << failures.min(10)).min(SLOWEST)
         }
     };
+    controller.context.metrics.backs_off(&key, Some(wait));
     match class {
         Class::Conflict => {
             tracing::debug!(object = %key.name, namespace = %key.namespace, %error, "look again");

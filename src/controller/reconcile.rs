@@ -47,6 +47,7 @@ pub async fn reconcile(object: Arc<Guarded>, controller: Arc<Controller>) -> Res
     controller.context.metrics.reconcile_took(controller.context.clock.monotonic().saturating_sub(began));
     match outcome {
         Ok(wait) => {
+            controller.context.metrics.backs_off(&key, None);
             session.failures = 0;
             session.trouble = None;
             session.scheduled = wait.map(|wait| controller.context.clock.monotonic() + wait);
@@ -70,8 +71,15 @@ async fn look(
 ) -> Result<Option<Duration>, Error> {
     let context = &controller.context;
     let api: Api<LosslessUpgrade> = Api::namespaced(context.client.clone(), &key.namespace);
-    let object = match api.get_opt(&key.name).await {
-        Ok(Some(object)) => object,
+    let guarded: Api<Guarded> = Api::namespaced(context.client.clone(), &key.namespace);
+    let object = match guarded.get_opt(&key.name).await {
+        Ok(Some(object)) => match readable(&object) {
+            Ok(object) => object,
+            Err(error) => {
+                left_alone(controller, &object, session, &error);
+                return Ok(None);
+            }
+        },
         Ok(None) => {
             context.metrics.forget(key);
             controller.sessions.forget(key);
@@ -109,6 +117,10 @@ async fn look(
             Some(recorded) => (Some(recorded), true),
             None => (None, false),
         };
+    if written {
+        // A run that begins here is known from its beginning.
+        session.knows(&decision.state, now);
+    }
     // act (one effect)
     let mut done = Ok(());
     if let (Some(effect), Some(recorded)) = (&decision.effect, recorded) {
@@ -120,6 +132,9 @@ async fn look(
             look: &seen,
         };
         done = act::act(&scene, effect, session, recorded).await;
+        if done.as_ref().is_err_and(Error::is_outcome_unknown) {
+            session.unknown_outcomes += 1;
+        }
     }
     // report (events, metrics) and what is to be watched from here on
     let selector = seen.set.as_ref().filter(|_| decision.state.run.is_some()).and_then(pod_selector);
@@ -136,6 +151,26 @@ async fn look(
     report::events(controller, &object, &seen.seen, notes);
     done?;
     Ok(next_look(&decision, session, context.clock.monotonic(), context.clock.now()))
+}
+
+/// The object, if all of it is known to this operator: what it does not know it would lose.
+fn readable(object: &Guarded) -> Result<LosslessUpgrade, Error> {
+    let object = object.0.as_ref().map_err(|invalid| Error::Unreadable(invalid.error.clone()))?;
+    let found = object.status.as_ref().map_or(0, |status| status.format);
+    let known = status_record::FORMAT;
+    if found > known { Err(Error::Newer { found, known }) } else { Ok(object.clone()) }
+}
+
+/// An object that cannot be worked on without losing something of it is not written at all. It is said
+/// once to whom looks at its events.
+fn left_alone(controller: &Controller, object: &Guarded, session: &mut Session, error: &Error) {
+    let version = object.resource_version();
+    if session.left_alone != version {
+        session.left_alone = version;
+        controller.context.metrics.reconcile_failed(error.class().as_str());
+        let problem = Problem::new(Reason::InvalidObject, error.to_string());
+        report::events(controller, object, &Observed::default(), vec![problem.into()]);
+    }
 }
 
 fn has_finalizer(object: &LosslessUpgrade) -> bool {
@@ -171,9 +206,12 @@ async fn invalid(
         state.rest = Rest::Blocked(problem.clone());
     }
     let mut status = object.status.clone().unwrap_or_default();
-    status_record::record(state, &mut status);
+    status_record::record(state.clone(), &mut status);
     status.message.clone_from(&problem.text);
     status.observed_generation = object.metadata.generation.unwrap_or_default();
+    let now = controller.context.clock.now();
+    status.conditions =
+        report::conditions(&object, true, state.run.as_ref(), Some(problem.reason), &status, now);
     if object.status.as_ref() != Some(&status) {
         object.status = Some(status);
         record::record(api, &object).await?;

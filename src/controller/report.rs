@@ -17,7 +17,7 @@ use crate::runtime::metrics::{Key, ObjectMetrics};
 use crate::workflow::decision::{Decision, Note};
 use crate::workflow::observed::{DrainView, Observed};
 use crate::workflow::reasons::Reason;
-use crate::workflow::state::{Phase, State};
+use crate::workflow::state::{Phase, Run, State};
 
 /// An event's text may have this many bytes.
 const NOTE: usize = 1024;
@@ -59,7 +59,9 @@ pub fn status(
             update_revision: revision,
         });
     }
-    status.conditions = conditions(object, seen, decision, &status, now);
+    let unnoticed = seen.set.as_ref().is_none_or(|set| set.update_revision.is_none());
+    let run = decision.state.run.as_ref();
+    status.conditions = conditions(object, unnoticed, run, decision.stalled, &status, now);
     status
 }
 
@@ -77,14 +79,15 @@ fn count(status: &mut LosslessUpgradeStatus, seen: &Observed) {
     status.progress = format!("{updated}/{replicas}");
 }
 
-fn conditions(
+/// The conditions as kstatus reads them. `unnoticed`: whether the pods are what is wanted is not known.
+pub fn conditions(
     object: &LosslessUpgrade,
-    seen: &Observed,
-    decision: &Decision,
+    unnoticed: bool,
+    run: Option<&Run>,
+    stalled: Option<Reason>,
     status: &LosslessUpgradeStatus,
     now: Timestamp,
 ) -> Vec<Condition> {
-    let run = decision.state.run.as_ref();
     let paused = object.spec.paused || run.is_some_and(|run| run.halted.is_some());
     let given_up = match status.phase {
         Phase::RolledBack => Some(Reason::RolledBack),
@@ -104,10 +107,8 @@ fn conditions(
         | Phase::RollingBack
         | Phase::Aborting => None,
     };
-    let stalled = decision.stalled.or(given_up);
-    let behind = run.is_some()
-        || stalled.is_some()
-        || seen.set.as_ref().is_none_or(|set| set.update_revision.is_none());
+    let stalled = stalled.or(given_up);
+    let behind = run.is_some() || stalled.is_some() || unnoticed;
     let reason = stalled.unwrap_or(if behind { Reason::Progressing } else { Reason::UpToDate });
     let make = |kind: &str, is: bool, reason: Reason| {
         let old = status.conditions.iter().find(|old| old.type_ == kind);
@@ -161,7 +162,10 @@ pub fn without_live(status: &LosslessUpgradeStatus) -> LosslessUpgradeStatus {
 }
 
 /// Writes the events. Nobody waits for them, and a failure is only logged.
-pub fn events(controller: &Controller, object: &LosslessUpgrade, seen: &Observed, notes: Vec<Note>) {
+pub fn events<K>(controller: &Controller, object: &K, seen: &Observed, notes: Vec<Note>)
+where
+    K: Resource<DynamicType = ()>,
+{
     let reference = object.object_ref(&());
     let object_name = object.name_any();
     for note in notes {

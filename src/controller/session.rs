@@ -16,6 +16,7 @@ use super::count::Counting;
 use super::wake::{self, Waker};
 use crate::runtime::metrics::Key;
 use crate::traffic::{LeverKind, WriteRecord};
+use crate::workflow::state::State;
 
 /// The object that something is about.
 pub fn key<K: ResourceExt>(object: &K) -> Key {
@@ -50,6 +51,12 @@ pub struct Session {
     pub failures: u32,
     /// What the last of them failed with.
     pub trouble: Option<String>,
+    /// Writes of which it is not known what became of them: they may still be made.
+    pub unknown_outcomes: u32,
+    /// The version of the object that was left alone, as it cannot be read.
+    pub left_alone: Option<String>,
+    /// The run that this process knows of, and since when.
+    known: Option<(String, Timestamp)>,
     /// Our last write to each Service that a lever writes.
     pub writes: BTreeMap<(LeverKind, String), WriteRecord>,
     /// Since when each Service's value has been known to be in force, with that value.
@@ -78,6 +85,27 @@ impl Drop for Watches {
 }
 
 impl Session {
+    /// The name under which this process carries the run. A write that may still be made is as good
+    /// as one of another process, so that the name changes with each of them.
+    pub fn process(&self, process: &str) -> String {
+        format!("{process}.{}", self.unknown_outcomes)
+    }
+
+    /// Since when this process has known of the run that is recorded.
+    pub fn knows(&mut self, state: &State, now: Timestamp) -> Timestamp {
+        let Some(run) = &state.run else {
+            self.known = None;
+            return now;
+        };
+        match &self.known {
+            Some((known, since)) if *known == run.id => *since,
+            Some(_) | None => {
+                self.known = Some((run.id.clone(), now));
+                now
+            }
+        }
+    }
+
     /// Watches the run's pods and Services while there is a run, so that it is woken by them.
     pub fn watch(&mut self, client: &kube::Client, waker: &Waker, key: &Key, selector: Option<&str>) {
         match selector {

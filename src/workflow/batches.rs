@@ -173,7 +173,7 @@ fn wait_for_others(turn: &Turn<'_>, run: &Run, out: &OrdinalSet) -> Next {
     } else {
         format!("Waiting until {} is Ready before the next pod is taken out", turn.seen.names(out))
     };
-    let deadline = later(run.entered, turn.plan.verify.timeout);
+    let deadline = later(turn.first_entered(run), turn.plan.verify.timeout);
     Wait::new(text).deadline(deadline, turn.now, Reason::OthersNotReady).into()
 }
 
@@ -206,7 +206,7 @@ fn retire(turn: &mut Turn<'_>, run: &mut Run) -> Next {
     }
     let out = turn.base_ordinals().difference(&turn.serving());
     let leaving = matches!(run.goal, Goal::Abort | Goal::Release);
-    let waited = turn.now >= later(run.entered, turn.plan.verify.timeout);
+    let waited = turn.now >= later(turn.since(run.entered), turn.plan.verify.timeout);
     let hasty = leaving && (waited || run.surge == 0);
     if !out.is_empty() && !hasty && !condemned {
         return wait_for_others(turn, run, &out);

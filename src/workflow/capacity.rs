@@ -20,7 +20,7 @@ impl Turn<'_> {
     /// The fewest others that must serve while the batch is out: the floor; but where a run that is
     /// told to leave has waited for them long enough, the surge goes as long as somebody serves.
     pub fn needed(&self, run: &Run) -> u32 {
-        let patience = run.leaving_since.map(|since| later(since, self.plan.verify.timeout));
+        let patience = run.leaving_since.map(|since| later(self.since(since), self.plan.verify.timeout));
         let over = run.batch.kind == BatchKind::Retiring && patience.is_some_and(|end| self.now >= end);
         if over { self.floor(run).min(1) } else { self.floor(run) }
     }

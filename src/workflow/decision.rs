@@ -87,6 +87,20 @@ pub enum Effect {
         /// The annotation's new value.
         mark: String,
     },
+    /// Patch the StatefulSet so that a write still under way conflicts; without a mark, take the
+    /// annotation off again.
+    FenceSet {
+        /// The annotation's new value.
+        mark: Option<String>,
+    },
+    /// Patch a lever's object so that a write still under way conflicts; without a mark, take the
+    /// annotation off again.
+    FenceLever {
+        /// The lever by its name in what was seen.
+        lever: String,
+        /// The annotation's new value.
+        mark: Option<String>,
+    },
     /// Let the object go.
     RemoveFinalizer,
 }

@@ -1,5 +1,5 @@
-//! What comes before the step's own work: the target is gone, the object goes, the user's words,
-//! a pause, a newer revision, a lost surge.
+//! What comes before the step's own work: another process carried the run, the target is gone, the
+//! object goes, the user's words, a pause, another update strategy, a newer revision, a lost surge.
 
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use super::plan::OnFailure;
 use super::reasons::{Problem, Reason};
 use super::state::{Batch, BatchKind, Goal, Outcome, Rest, Run, Step};
 use super::steps::{attach, rest};
+use super::takeover;
 use super::turn::{Next, Turn, Wait, later};
 
 /// How long the deletion of the object waits for a lossless end.
@@ -16,10 +17,12 @@ pub const RELEASE_TIMEOUT: Duration = Duration::from_mins(15);
 
 /// None: nothing comes before the step's own work.
 pub fn look(turn: &mut Turn<'_>, run: &mut Run) -> Option<Next> {
-    target_gone(turn, run)
+    takeover::look(turn, run)
+        .or_else(|| target_gone(turn, run))
         .or_else(|| released(turn, run))
         .or_else(|| heed(turn, run))
         .or_else(|| paused(turn, run))
+        .or_else(|| rolling(turn, run))
         .or_else(|| moved(turn, run))
         .or_else(|| halted(run))
         .or_else(|| surge_lost(turn, run))
@@ -55,7 +58,7 @@ fn released(turn: &mut Turn<'_>, run: &mut Run) -> Option<Next> {
             "The LosslessUpgrade was deleted: pods attached, surge removed, levers back; nothing is promoted";
         return Some(leave(turn, run, Goal::Release, Problem::new(Reason::Releasing, text)));
     }
-    let over = run.leaving_since.is_some_and(|since| turn.now >= later(since, RELEASE_TIMEOUT));
+    let over = run.leaving_since.is_some_and(|since| turn.now >= later(turn.since(since), RELEASE_TIMEOUT));
     if over && run.step != Step::Restore {
         if let Some(next) = attach::take_back(turn, run) {
             return Some(next);
@@ -113,6 +116,7 @@ fn resume(turn: &mut Turn<'_>, run: &mut Run) {
     let step = run.step;
     run.draining_since = run.draining_since.map(|_| turn.now);
     turn.enter(run, step);
+    turn.got_somewhere(run);
 }
 
 fn paused(turn: &mut Turn<'_>, run: &mut Run) -> Option<Next> {
@@ -139,6 +143,21 @@ fn paused(turn: &mut Turn<'_>, run: &mut Run) -> Option<Next> {
         format!("{} stay detached", turn.seen.names(&turn.state.detached))
     };
     Some(Wait::new(format!("Paused by spec.paused; {detached}")).into())
+}
+
+/// Under another strategy than `OnDelete` Kubernetes replaces the pods itself, whoever they serve.
+/// The run deletes nothing beside that; it may still be ended.
+fn rolling(turn: &Turn<'_>, run: &Run) -> Option<Next> {
+    let set = turn.set()?;
+    let goes_on = matches!(run.goal, Goal::Upgrade | Goal::RollBack);
+    if set.on_delete || !goes_on || run.step == Step::Restore {
+        return None;
+    }
+    let text = format!(
+        "StatefulSet {} was switched to another update strategy than OnDelete in mid-run, so Kubernetes replaces its pods itself, without draining them. Set spec.updateStrategy.type back to OnDelete and the run goes on, or set the annotation lossless-upgrade.io/abort",
+        set.name
+    );
+    attach::fence(turn, run).or_else(|| Some(Wait::new(text).stalled(Reason::NotOnDelete).into()))
 }
 
 /// The StatefulSet has another update revision than the run's.
@@ -180,6 +199,7 @@ pub fn retarget(turn: &mut Turn<'_>, run: &mut Run, revision: String) -> Next {
     let there = |ordinal: &u32| turn.seen.pods.get(ordinal).is_some_and(|pod| pod.revision == revision);
     run.updated = turn.base_ordinals().iter().filter(there).collect();
     run.to = revision;
+    run.first_entered.clear();
     turn.state.rejected = None;
     run.goal = Goal::Upgrade;
     run.cause = None;
@@ -271,6 +291,7 @@ pub fn roll_back(turn: &mut Turn<'_>, run: &mut Run, problem: Problem) -> Next {
     run.failed = Some(run.to.clone());
     run.cause = Some(problem);
     run.halted = None;
+    run.first_entered.clear();
     turn.enter(run, Step::Template);
     Next::Again
 }
@@ -287,6 +308,7 @@ pub fn leave(turn: &mut Turn<'_>, run: &mut Run, goal: Goal, problem: Problem) -
     run.cause = Some(problem);
     run.halted = None;
     run.paused = false;
+    run.first_entered.clear();
     run.leaving_since = Some(turn.now);
     let untouched = run.step == Step::Preflight;
     let ending = run.batch.kind == BatchKind::Retiring || matches!(run.step, Step::Retire | Step::Restore);

@@ -21,7 +21,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(3);
 pub fn hold(turn: &mut Turn<'_>, run: &mut Run, what: &str) -> Option<Next> {
     let wanted = turn.state.detached.clone();
     let seen = turn.seen;
-    let deadline = later(run.entered, turn.plan.confirm_timeout);
+    let deadline = later(turn.first_entered(run), turn.plan.confirm_timeout);
     let now = turn.now;
     let wait = |message: String| Wait::new(message).deadline(deadline, now, Reason::LeverNotConfirmed);
     for lever in &seen.levers {
@@ -35,7 +35,7 @@ pub fn hold(turn: &mut Turn<'_>, run: &mut Run, what: &str) -> Option<Next> {
             }
         }
     }
-    let mut since = run.entered;
+    let mut since = turn.since(run.entered);
     for lever in &seen.levers {
         match &lever.confirmed {
             Confirmation::Confirmed(at) => since = since.max(*at),

@@ -16,6 +16,7 @@ pub mod reasons;
 pub mod span;
 pub mod state;
 pub mod steps;
+pub mod takeover;
 pub mod transitions;
 pub mod turn;
 

@@ -32,6 +32,12 @@ pub struct Observed {
     pub templates: BTreeMap<String, String>,
     /// The user's words on the object.
     pub actions: Actions,
+    /// The process that looks. No two processes have the same name, nor has one that cannot tell
+    /// what became of its last write the same as before.
+    pub process: String,
+    /// Since when this process has known of the run. What was recorded before, another one has
+    /// recorded by a clock that may differ.
+    pub known_since: Timestamp,
 }
 
 /// The StatefulSet.
@@ -57,6 +63,8 @@ pub struct SetView {
     pub images: BTreeMap<String, String>,
     /// It is being deleted.
     pub deleting: bool,
+    /// The value of our fence annotation.
+    pub fence: Option<String>,
 }
 
 /// A pod.
@@ -125,6 +133,8 @@ pub struct LeverView {
     pub confirmed: Confirmation,
     /// Nothing of ours is left in it, byte for byte where nobody else wrote since.
     pub restored: bool,
+    /// The value of our fence annotation; it is no part of `restored`.
+    pub fence: Option<String>,
 }
 
 /// What a lever's object holds of ours.

@@ -36,6 +36,8 @@ reasons! {
     RolledBack,
     /// The run was ended by the user.
     Aborted,
+    /// The user asked for an end or a way back while no run was under way.
+    NothingUnderWay,
     /// `spec.paused` holds the run.
     PausedByUser,
     /// Something that may disturb the run, or make it slow, and does not forbid it.

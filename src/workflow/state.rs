@@ -70,8 +70,15 @@ pub struct Run {
     pub goal: Goal,
     /// What is being done.
     pub step: Step,
-    /// When the step was entered; deadlines count from here and flapping does not refresh them.
+    /// When the step was entered. What has to last (settle, minimum, soak) counts from here.
     pub entered: Timestamp,
+    /// When each step was first entered since the run last got somewhere. Deadlines count from here,
+    /// so that going to and fro between steps does not refresh them.
+    pub first_entered: BTreeMap<Step, Timestamp>,
+    /// The process that carries the run; another one takes it over before it does anything else.
+    pub carrier: String,
+    /// The run was taken over, and what the process before may still write is not fenced off yet.
+    pub fencing: bool,
     /// What the step works on.
     pub batch: Batch,
     /// Replicas added for the run.
@@ -98,6 +105,28 @@ pub struct Run {
     pub paused: bool,
     /// When the run was told to leave (abort, deletion); bounds how long a deletion waits.
     pub leaving_since: Option<Timestamp>,
+    /// Drains that were not over in time.
+    pub timeouts: Vec<DrainTimeout>,
+}
+
+/// A drain that was not over in time, and what came of it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct DrainTimeout {
+    /// The pods that had connections left.
+    pub ordinals: OrdinalSet,
+    /// What was done.
+    pub then: AfterTimeout,
+}
+
+/// What was done when a drain was not over in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum AfterTimeout {
+    /// The run waited for the user.
+    Paused,
+    /// The pods were replaced with connections left.
+    Proceeded,
+    /// The run went back.
+    RolledBack,
 }
 
 impl Run {
@@ -288,6 +317,8 @@ pub struct Past {
     pub pods: u32,
     /// Why, where it did not succeed.
     pub reason: Option<Reason>,
+    /// Drains that were not over in time.
+    pub timeouts: Vec<DrainTimeout>,
 }
 
 /// How a run ended.

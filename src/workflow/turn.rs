@@ -170,7 +170,14 @@ impl<'a> Turn<'a> {
         self.trail.push(step);
         run.step = step;
         run.entered = self.now;
+        run.first_entered.entry(step).or_insert(self.now);
         run.lever_writes = 0;
+    }
+
+    /// The run got somewhere, or is to go somewhere else: deadlines count anew.
+    pub fn got_somewhere(&self, run: &mut Run) {
+        run.first_entered.clear();
+        run.first_entered.insert(run.step, self.now);
     }
 
     /// Begins a batch at `step`, with a record for each of its pods that exists.
@@ -247,6 +254,7 @@ impl<'a> Turn<'a> {
             outcome,
             pods: u32::try_from(run.updated.len()).unwrap_or(u32::MAX),
             reason: run.cause.map(|cause| cause.reason),
+            timeouts: run.timeouts,
         };
         // Tries of the same run that never began in earnest are one entry, so that they do not drive
         // out the others.

@@ -31,6 +31,7 @@ pub struct Balancer {
     pub foreign: Option<String>,
     /// The object cannot be read.
     pub unreadable: bool,
+    pub fence: Option<String>,
     due: Option<i64>,
     vague: bool,
 }
@@ -45,6 +46,7 @@ impl Balancer {
             in_force: OrdinalSet::new(),
             foreign: None,
             unreadable: false,
+            fence: None,
             due: None,
             vague: false,
         }
@@ -89,6 +91,7 @@ impl Balancer {
             held,
             confirmed: self.confirmation(since),
             restored: self.restored(),
+            fence: self.fence.clone(),
         }
     }
 

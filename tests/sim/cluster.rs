@@ -29,6 +29,7 @@ pub struct Set {
     pub ordered_ready: bool,
     pub on_delete: bool,
     pub deleting: bool,
+    pub fence: Option<String>,
     /// The ordinals that go because we lowered the replicas: these are judged.
     pub taken_by_us: Range<Ordinal>,
     /// What the controller has taken notice of.
@@ -91,6 +92,7 @@ impl Cluster {
             ordered_ready: false,
             on_delete: true,
             deleting: false,
+            fence: None,
             taken_by_us: 0..0,
             noticed: (replicas, "v1".into()),
             unnoticed: None,
@@ -166,6 +168,7 @@ impl Cluster {
     pub fn replace_set(&mut self, now: i64) {
         if let Some(set) = &mut self.set {
             set.uid.push('x');
+            set.fence = None;
             set.taken_by_us = 0..0;
             set.unnoticed = Some(now);
         }

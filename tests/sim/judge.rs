@@ -60,6 +60,8 @@ impl World {
             | Effect::RestoreTemplate
             | Effect::StartCounter { .. }
             | Effect::Fence { .. }
+            | Effect::FenceSet { .. }
+            | Effect::FenceLever { .. }
             | Effect::RemoveFinalizer => {}
         }
     }
@@ -107,7 +109,7 @@ impl World {
         }
         let told = self.gone && self.story.iter().any(|line| line.contains("could not be put back"));
         for balancer in self.balancers.clone() {
-            if !balancer.restored() && !told {
+            if (!balancer.restored() || balancer.fence.is_some()) && !told {
                 self.violate(format!("{} still holds `{}`", balancer.name, balancer.value));
             }
         }

@@ -11,6 +11,7 @@ use lossless_upgrade::workflow::reasons::Reason;
 use lossless_upgrade::workflow::state::SavedLever;
 use lossless_upgrade::workflow::{counted, decide_with};
 
+use super::balancer::Balancer;
 use super::cluster::{Manner, Pod, revision};
 use super::world::{Probe, World};
 
@@ -28,6 +29,8 @@ pub struct Memory {
     windows: BTreeMap<String, Window>,
     /// Since when each load balancer is known to do what its object says.
     confirmed: BTreeMap<usize, Timestamp>,
+    /// Since when the process has known of the run.
+    known: Option<(String, Timestamp)>,
     pub last: Option<Observed>,
     wake: Option<Timestamp>,
     pub stalled: Option<Reason>,
@@ -48,6 +51,7 @@ impl World {
             return;
         }
         self.remember_confirmations();
+        self.know_the_run();
         if self.now % 2 == 0 {
             self.sample();
         }
@@ -82,6 +86,7 @@ impl World {
         }
         self.counts.steps += decision.trail.len();
         self.state = decision.state.clone();
+        self.know_the_run();
         if crash == Some(Crash::AfterRecord) {
             self.crash();
             return false;
@@ -107,6 +112,13 @@ impl World {
         self.memory.asleep = decision.effect.is_none() && decision.wake.is_none();
         self.memory.stalled = decision.stalled;
         self.memory.message.clone_from(&decision.message);
+    }
+
+    fn know_the_run(&mut self) {
+        let run = self.state.run.as_ref().map(|run| run.id.clone());
+        if self.memory.known.as_ref().map(|(id, _)| id) != run.as_ref() {
+            self.memory.known = run.map(|id| (id, self.time()));
+        }
     }
 
     fn remember_confirmations(&mut self) {
@@ -166,6 +178,19 @@ impl World {
                     pod.fence = Some(mark.clone());
                 }
             }
+            Effect::FenceSet { mark } => {
+                self.counts.fences += 1;
+                if let Some(set) = &mut self.cluster.set {
+                    set.fence.clone_from(mark);
+                }
+            }
+            Effect::FenceLever { lever, mark } => {
+                self.counts.fences += 1;
+                let name = |one: &&mut Balancer| format!("tkeService on Service {}", one.name) == *lever;
+                if let Some(balancer) = self.balancers.iter_mut().find(name) {
+                    balancer.fence.clone_from(mark);
+                }
+            }
             Effect::RemoveFinalizer => self.gone = true,
         }
     }
@@ -211,6 +236,7 @@ impl World {
             claims: false,
             images: BTreeMap::from([("web".to_owned(), set.image.clone())]),
             deleting: set.deleting,
+            fence: set.fence.clone(),
         });
         let since = |index| self.memory.confirmed.get(&index).copied().unwrap_or(self.time());
         Observed {
@@ -241,6 +267,8 @@ impl World {
                 .map(|pod| (revision(&pod.image), pod.image.clone()))
                 .collect(),
             actions: self.actions.clone(),
+            process: format!("operator-{}", self.processes),
+            known_since: self.memory.known.as_ref().map_or_else(Timestamp::default, |(_, since)| *since),
         }
     }
 

@@ -52,6 +52,10 @@ fn act(effect: &Effect) -> String {
         Effect::StartCounter { ordinal, .. } => format!("counter in {ordinal}"),
         Effect::Delete { ordinal, uid } => format!("delete {ordinal} ({uid})"),
         Effect::Fence { ordinal, .. } => format!("fence {ordinal}"),
+        Effect::FenceSet { mark: Some(_) } => "fence the StatefulSet".into(),
+        Effect::FenceSet { mark: None } => "the StatefulSet's mark is removed".into(),
+        Effect::FenceLever { lever, mark: Some(_) } => format!("fence {lever}"),
+        Effect::FenceLever { lever, mark: None } => format!("the mark of {lever} is removed"),
         Effect::RemoveFinalizer => "the finalizer is removed".into(),
     }
 }

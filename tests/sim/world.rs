@@ -64,6 +64,10 @@ pub struct World {
     /// What is recorded in the object's status.
     pub state: State,
     pub memory: Memory,
+    /// Operators that were started, the one that runs included.
+    pub processes: u32,
+    /// By how many seconds the running operator's clock is ahead.
+    pub skew: i64,
     /// The operator dies at these decisions (counted from 0) in this way.
     pub crashes: BTreeMap<usize, Crash>,
     pub decisions: usize,
@@ -92,6 +96,8 @@ impl World {
             actions: Actions::default(),
             state: State::default(),
             memory: Memory::default(),
+            processes: 1,
+            skew: 0,
             crashes: BTreeMap::new(),
             decisions: 0,
             counts: Counts::default(),
@@ -104,9 +110,9 @@ impl World {
         world
     }
 
-    /// The virtual moment.
+    /// The virtual moment, by the clock of the operator that runs.
     pub fn time(&self) -> Timestamp {
-        Timestamp::from_second(1_767_225_600 + self.now).unwrap()
+        Timestamp::from_second(1_767_225_600 + self.now + self.skew).unwrap()
     }
 
     /// One second.
@@ -214,6 +220,7 @@ impl World {
     /// The operator's process ends and another begins: only the recorded state is left.
     pub fn crash(&mut self) {
         self.happens("the operator dies and is started again");
+        self.processes += 1;
         self.memory = Memory::default();
     }
 }

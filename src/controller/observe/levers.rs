@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Service;
-use kube::Api;
+use kube::{Api, ResourceExt};
 
 use super::{Look, target};
 use crate::controller::error::Error;
-use crate::controller::names::MANAGER;
+use crate::controller::names::{FENCE, MANAGER};
 use crate::controller::session::Session;
 use crate::traffic::{self, Lever, LeverKind, Target, WriteRecord};
 use crate::workflow::observed::{Confirmation, Held, LeverView, Observed};
@@ -24,6 +24,11 @@ pub fn left_behind(state: &State, levers: &[Box<dyn Lever>]) -> Vec<Box<dyn Leve
         .collect();
     kinds.retain(|kind| levers.iter().all(|lever| lever.kind() != *kind));
     kinds.into_iter().map(traffic::of_kind).collect()
+}
+
+/// A lever's object, as it is called in sentences.
+pub fn lever_title(kind: LeverKind, service: &str) -> String {
+    format!("{kind} on Service {service}")
 }
 
 /// Looks at every Service that the run has saved an old value of. A Service that is gone is
@@ -54,10 +59,11 @@ pub async fn look(
             let live = api.get_opt(&saved.name).await.map_err(Error::api("reading a Service"))?;
             let Some(live) = live.filter(|live| live.metadata.deletion_timestamp.is_none()) else {
                 seen.levers.push(LeverView {
-                    name: format!("{kind} on Service {}", saved.name),
+                    name: lever_title(kind, &saved.name),
                     held: Held::Unreadable("the Service is gone".into()),
                     confirmed: Confirmation::Unknown("the Service is gone".into()),
                     restored: true,
+                    fence: None,
                 });
                 continue;
             };
@@ -85,10 +91,11 @@ fn view(
     let rendered = lever.render(live, target, before, &OrdinalSet::new());
     let restored = rendered.is_ok_and(|rendered| rendered == value);
     LeverView {
-        name: format!("{} on Service {name}", lever.kind()),
+        name: lever_title(lever.kind(), name),
         held: held(lever.held(live, target, before)),
         confirmed: confirmation(confirmed, session, key, value, now),
         restored,
+        fence: live.annotations().get(FENCE).cloned(),
     }
 }
 

@@ -27,6 +27,7 @@ use crate::workflow::ordinals::Ordinal;
 use crate::workflow::plan::Plan;
 use crate::workflow::state::{Actions, State};
 
+pub use levers::lever_title;
 pub use pods::{explained_per_second, selector as pod_selector};
 
 /// One look: what the procedure sees, and the objects behind it, whose versions each write carries.
@@ -92,6 +93,8 @@ pub async fn look(
         levers_before: Vec::new(),
         templates: BTreeMap::new(),
         actions: actions(object),
+        process: session.process(&controller.context.process),
+        known_since: session.knows(state, controller.context.clock.now()),
     };
     let mut levers = traffic::levers(&object.spec.traffic.levers)?;
     levers.extend(levers::left_behind(state, &levers));

@@ -6,6 +6,7 @@ use k8s_openapi::api::apps::v1::StatefulSet;
 use kube::ResourceExt;
 
 use crate::controller::error::Error;
+use crate::controller::names::FENCE;
 use crate::workflow::observed::SetView;
 
 /// How much longer than the drain a drain counter lives: it also runs while the surge is proven.
@@ -35,6 +36,7 @@ pub fn view(set: &StatefulSet) -> Result<SetView, Error> {
             .filter_map(|container| Some((container.name.clone(), container.image.clone()?)))
             .collect(),
         deleting: set.metadata.deletion_timestamp.is_some(),
+        fence: set.annotations().get(FENCE).cloned(),
     })
 }
 

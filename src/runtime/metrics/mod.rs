@@ -53,6 +53,7 @@ struct Series {
     connections_left: Family<GaugeVec>,
     last_progress: Family<GaugeVec>,
     deadline: Family<GaugeVec>,
+    backoff: Family<GaugeVec>,
     phase_seconds: Family<CounterVec>,
     late_seconds: Family<CounterVec>,
     runs: Family<CounterVec>,
@@ -91,6 +92,12 @@ impl Metrics {
                 &registry,
                 "deadline_timestamp_seconds",
                 "When the present wait is over by itself.",
+                &[],
+            )?,
+            backoff: Family::register(
+                &registry,
+                "backoff_seconds",
+                "How long the object waits after failures until it is looked at again.",
                 &[],
             )?,
             phase_seconds: Family::register(
@@ -139,6 +146,11 @@ impl Metrics {
         series.deadline.set_only(key, deadline.map(seconds));
     }
 
+    /// Shows how long an object waits after a failure; none once it was looked at to the end.
+    pub fn backs_off(&self, key: &Key, wait: Option<Duration>) {
+        self.0.backoff.set_only(key, wait.map(|wait| wait.as_secs_f64()));
+    }
+
     /// Adds time that an object spent in a phase.
     pub fn phase_took(&self, key: &Key, phase: &str, took: Duration) {
         self.0.phase_seconds.add(key, Some(phase), took.as_secs_f64());
@@ -161,6 +173,7 @@ impl Metrics {
         self.0.connections_left.forget(key);
         self.0.last_progress.forget(key);
         self.0.deadline.forget(key);
+        self.0.backoff.forget(key);
         self.0.phase_seconds.forget(key);
         self.0.late_seconds.forget(key);
         self.0.runs.forget(key);
@@ -169,9 +182,14 @@ impl Metrics {
     /// Removes what was observed of all objects: another process acts on them now and shows them.
     /// Counters stay, so that no rate goes backwards should this process act again.
     pub fn stop_observing(&self) {
-        for gauges in
-            [&self.0.info, &self.0.pods, &self.0.connections_left, &self.0.last_progress, &self.0.deadline]
-        {
+        for gauges in [
+            &self.0.info,
+            &self.0.pods,
+            &self.0.connections_left,
+            &self.0.last_progress,
+            &self.0.deadline,
+            &self.0.backoff,
+        ] {
             gauges.clear();
         }
     }
@@ -229,6 +247,7 @@ mod tests {
         metrics.phase_took(key, phase, Duration::from_millis(1500));
         metrics.acted_late(key, Duration::from_millis(20));
         metrics.run_ended(key, "Succeeded");
+        metrics.backs_off(key, Some(Duration::from_secs(2)));
     }
 
     #[test]

@@ -13,7 +13,7 @@ pub fn look(turn: &mut Turn<'_>, run: &mut Run) -> Next {
         return next;
     }
     if let Some(pod) = turn.ending() {
-        let deadline = later(run.entered, turn.plan.verify.timeout);
+        let deadline = later(turn.first_entered(run), turn.plan.verify.timeout);
         return Wait::new(format!("Waiting for the old {} to end before it is attached", pod.name))
             .deadline(deadline, turn.now, Reason::ReplaceTimedOut)
             .into();

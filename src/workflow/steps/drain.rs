@@ -5,11 +5,15 @@ use crate::workflow::interrupts;
 use crate::workflow::levers;
 use crate::workflow::levers::clock;
 use crate::workflow::observed::DrainView;
+use crate::workflow::ordinals::Ordinal;
 use crate::workflow::plan::OnTimeout;
 use crate::workflow::reasons::{Problem, Reason};
-use crate::workflow::state::{BatchKind, Goal, PodState, Run, Step};
+use crate::workflow::state::{AfterTimeout, BatchKind, DrainTimeout, Goal, PodState, Run, Step};
 use crate::workflow::steps::{attach, detach, retire};
 use crate::workflow::turn::{Next, Turn, Wait, later};
+
+/// More time-outs of one run than this are not kept apart.
+const MOST_TIMEOUTS: usize = 10;
 
 /// Waits for the drain.
 pub fn look(turn: &mut Turn<'_>, run: &mut Run) -> Next {
@@ -19,11 +23,11 @@ pub fn look(turn: &mut Turn<'_>, run: &mut Run) -> Next {
     if let Some(next) = detach::start_counters(turn) {
         return next;
     }
-    let since = *run.draining_since.get_or_insert(turn.now);
+    let since = turn.since(*run.draining_since.get_or_insert(turn.now));
     let deadline = later(since, turn.plan.drain.timeout);
     let held = left(turn, run);
     if held.is_empty() {
-        let minimum = later(run.entered, turn.plan.drain.minimum);
+        let minimum = later(turn.since(run.entered), turn.plan.drain.minimum);
         if turn.now < minimum {
             return Wait::new(format!("Drained; not before {}", clock(minimum))).until(minimum).into();
         }
@@ -33,14 +37,19 @@ pub fn look(turn: &mut Turn<'_>, run: &mut Run) -> Next {
     let any = |what| held.iter().any(|held| held.what == what);
     let message = format!("Draining: {text}; until {}", clock(deadline));
     if !any(What::Unknown) && turn.now >= deadline {
+        if any(What::Busy) {
+            return timed_out(turn, run, &held, &text);
+        }
         // What is quiet already, only not for long enough, is not given up for some seconds more.
-        return if any(What::Busy) { timed_out(turn, run, &text) } else { Wait::new(message).into() };
+        let patience = later(deadline, turn.plan.drain.stable_for);
+        return Wait::new(message).deadline(patience, turn.now, Reason::DrainTimedOut).into();
     }
     // Past the deadline with an Unknown count neither the user's policy nor anything else moves it on.
     Wait::new(message).deadline(deadline, turn.now, Reason::ProbeSilent).into()
 }
 
 struct Left {
+    ordinal: Ordinal,
     text: String,
     what: What,
 }
@@ -67,7 +76,7 @@ fn left(turn: &Turn<'_>, run: &Run) -> Vec<Left> {
                 Some(DrainView::Busy { .. }) => What::Busy,
                 Some(DrainView::Quiet(_)) => What::Settling,
             };
-            Some(Left { text: format!("{}: {why}", pod.name), what })
+            Some(Left { ordinal: record.ordinal, text: format!("{}: {why}", pod.name), what })
         })
         .collect()
 }
@@ -86,12 +95,21 @@ fn drained(turn: &mut Turn<'_>, run: &mut Run) -> Next {
     Next::Again
 }
 
-fn timed_out(turn: &mut Turn<'_>, run: &mut Run, text: &str) -> Next {
+fn timed_out(turn: &mut Turn<'_>, run: &mut Run, held: &[Left], text: &str) -> Next {
     let left = format!("Connections are left after {}s: {text}", turn.plan.drain.timeout.as_secs());
     // The surge that is on its way out says nothing about the new version: it is waited for.
     let serving = run.batch.kind == BatchKind::Serving;
-    match (turn.plan.drain.on_timeout, run.goal) {
-        (OnTimeout::Proceed, _) => {
+    let then = match (turn.plan.drain.on_timeout, run.goal) {
+        (OnTimeout::Proceed, _) => AfterTimeout::Proceeded,
+        (OnTimeout::Rollback, Goal::Upgrade) if serving => AfterTimeout::RolledBack,
+        (OnTimeout::Pause | OnTimeout::Rollback, _) => AfterTimeout::Paused,
+    };
+    if run.timeouts.len() < MOST_TIMEOUTS {
+        let ordinals = held.iter().map(|held| held.ordinal).collect();
+        run.timeouts.push(DrainTimeout { ordinals, then });
+    }
+    match then {
+        AfterTimeout::Proceeded => {
             turn.warn(
                 Reason::DrainTimedOut,
                 format!("Going on with connections left, as onTimeout says: {text}"),
@@ -99,10 +117,10 @@ fn timed_out(turn: &mut Turn<'_>, run: &mut Run, text: &str) -> Next {
             run.forced = true;
             Next::Again
         }
-        (OnTimeout::Rollback, Goal::Upgrade) if serving => {
+        AfterTimeout::RolledBack => {
             interrupts::roll_back(turn, run, Problem::new(Reason::DrainTimedOut, left))
         }
-        (OnTimeout::Pause | OnTimeout::Rollback, _) => {
+        AfterTimeout::Paused => {
             let text = format!(
                 "{left}. The pods stay detached. Wait for the clients and set the annotation lossless-upgrade.io/retry, or set spec.drain.onTimeout"
             );

@@ -44,7 +44,7 @@ pub fn look(turn: &mut Turn<'_>, run: &mut Run) -> Next {
         Some(DrainView::Unknown(why)) => why.clone(),
         None => "not asked yet".into(),
     };
-    let deadline = later(run.entered, turn.plan.confirm_timeout);
+    let deadline = later(turn.since(run.entered), turn.plan.confirm_timeout);
     if turn.now >= deadline {
         let text = format!(
             "No count from {}: {why}. Nothing was detached. Mend the probe in spec.drain.probes, or use another one",

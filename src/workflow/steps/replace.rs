@@ -24,7 +24,7 @@ pub fn look(turn: &mut Turn<'_>, run: &mut Run) -> Next {
             Some((guard, why)) => refused(turn, run, guard, &pod.name, &why),
         };
     }
-    let deadline = later(run.entered, turn.plan.verify.timeout);
+    let deadline = later(turn.first_entered(run), turn.plan.verify.timeout);
     let wait = |message: String| Wait::new(message).deadline(deadline, turn.now, Reason::ReplaceTimedOut);
     if let Some((_, pod)) = old.first() {
         return wait(format!("Waiting for the old {} to end", pod.name)).into();
@@ -54,7 +54,7 @@ pub fn adopt(turn: &mut Turn<'_>) {
 }
 
 fn refused(turn: &mut Turn<'_>, run: &mut Run, guard: Guard, name: &str, why: &str) -> Next {
-    let deadline = later(run.entered, turn.plan.verify.timeout);
+    let deadline = later(turn.first_entered(run), turn.plan.verify.timeout);
     let text = format!("{name} is not deleted yet: {why}");
     match guard {
         Guard::LeversHold => levers::still_held(turn, run).unwrap_or_else(|| {

@@ -22,7 +22,7 @@ pub fn look(turn: &mut Turn<'_>) -> Next {
     if turn.seen.deleting {
         return Next::Act(Effect::RemoveFinalizer, "Nothing is left to put back; the object may go".into());
     }
-    heed_retry(turn);
+    heed(turn);
     let Some(set) = turn.set() else {
         let text = "There is no StatefulSet of this name in the namespace. Create it, or delete this object and make one with the right spec.targetRef.name";
         return block(turn, Problem::new(Reason::StatefulSetMissing, text));
@@ -68,15 +68,24 @@ pub fn look(turn: &mut Turn<'_>) -> Next {
     Next::Again
 }
 
-/// A retry takes back that something was given up.
-fn heed_retry(turn: &mut Turn<'_>) {
+/// A retry takes back that something was given up. Abort and rollback have nothing to act on between
+/// runs, and must not end the next one.
+fn heed(turn: &mut Turn<'_>) {
     let asked = &turn.seen.actions;
-    if asked.retry != turn.state.handled.retry && asked.retry.is_some() {
+    let handled = std::mem::replace(&mut turn.state.handled, asked.clone());
+    let new = |asked: &Option<String>, handled: &Option<String>| asked.is_some() && asked != handled;
+    if new(&asked.retry, &handled.retry) {
         turn.state.rejected = None;
         turn.state.rest = Rest::Idle;
     }
-    // Abort and rollback have nothing to act on between runs, and must not end the next one.
-    turn.state.handled = asked.clone();
+    if new(&asked.abort, &handled.abort) {
+        turn.warn(Reason::NothingUnderWay, "There is no run to abort");
+    }
+    if new(&asked.rollback, &handled.rollback) {
+        let text =
+            "There is no run to roll back. Set the template that you want in the StatefulSet, or spec.images";
+        turn.warn(Reason::NothingUnderWay, text);
+    }
 }
 
 fn rest(turn: &mut Turn<'_>, set: &SetView, revision: &str) -> Next {
@@ -190,6 +199,9 @@ fn begin(turn: &mut Turn<'_>, set: &SetView, revision: String, images: bool) {
         goal: Goal::Upgrade,
         step: Step::Preflight,
         entered: turn.now,
+        first_entered: BTreeMap::from([(Step::Preflight, turn.now)]),
+        carrier: turn.seen.process.clone(),
+        fencing: false,
         batch: Batch::none(),
         updated: OrdinalSet::new(),
         reasserted: 0,
@@ -202,6 +214,7 @@ fn begin(turn: &mut Turn<'_>, set: &SetView, revision: String, images: bool) {
         turned_back: false,
         paused: false,
         leaving_since: None,
+        timeouts: Vec::new(),
     };
     let wanted = wanted(&run.to, images);
     turn.note(Reason::RunStarted, format!("Run {} from revision {} to {wanted}", run.id, run.from));

@@ -6,13 +6,14 @@ use crate::workflow::observed::Held;
 use crate::workflow::ordinals::OrdinalSet;
 use crate::workflow::reasons::{Problem, Reason};
 use crate::workflow::state::{Goal, Outcome, Rest, Run};
+use crate::workflow::takeover;
 use crate::workflow::turn::{Next, Turn, Wait, later};
 
 /// Puts the levers back and ends the run.
 pub fn look(turn: &mut Turn<'_>, run: &mut Run) -> Next {
     let gone = turn.seen.namespace_terminating;
-    let deadline = later(run.entered, turn.plan.confirm_timeout);
-    let let_go = later(run.leaving_since.unwrap_or(run.entered), RELEASE_TIMEOUT).max(deadline);
+    let deadline = later(turn.first_entered(run), turn.plan.confirm_timeout);
+    let let_go = later(turn.since(run.leaving_since.unwrap_or(run.entered)), RELEASE_TIMEOUT).max(deadline);
     if let Some(pod) = turn.ending().filter(|_| !gone && turn.now < deadline) {
         return Wait::new(format!("Waiting for {} to end before the levers are put back", pod.name))
             .until(deadline)
@@ -36,6 +37,9 @@ pub fn look(turn: &mut Turn<'_>, run: &mut Run) -> Next {
             }
             Held::Ordinals(_) | Held::Foreign(_) => {}
         }
+    }
+    if let Some(next) = takeover::clear(turn).filter(|_| !gone) {
+        return next;
     }
     end(turn, run)
 }

@@ -49,8 +49,8 @@ pub fn look(turn: &mut Turn<'_>, run: &mut Run) -> Next {
     }
     let left = turn.records().find_map(|(record, pod)| Some((record.clone(), pod?)));
     if let Some((record, pod)) = left {
-        let deadline = later(run.entered, TIMEOUT);
-        let held_up = later(run.entered, HELD_UP);
+        let deadline = later(turn.first_entered(run), TIMEOUT);
+        let held_up = later(turn.since(run.entered), HELD_UP);
         let in_time = turn.now < held_up;
         if pod.uid == record.uid && !pod.terminating && !in_time {
             if let Some(next) = not_yet(turn, run) {
@@ -85,7 +85,7 @@ pub fn look(turn: &mut Turn<'_>, run: &mut Run) -> Next {
 fn not_yet(turn: &mut Turn<'_>, run: &mut Run) -> Option<Next> {
     if let Some((_, Some(pod))) = turn.records().find(|(_, pod)| pod.is_some_and(|pod| pod.terminating)) {
         // Somebody else deleted it: it comes back anew, or is gone.
-        let deadline = later(run.entered, TIMEOUT);
+        let deadline = later(turn.first_entered(run), TIMEOUT);
         let wait = Wait::new(format!("Waiting for {} to end, which somebody deleted", pod.name));
         return Some(wait.deadline(deadline, turn.now, Reason::ReclaimTimedOut).into());
     }
@@ -102,7 +102,7 @@ fn not_yet(turn: &mut Turn<'_>, run: &mut Run) -> Option<Next> {
         None if !unrecorded => return None,
         Some((Guard::LeversHold, _)) => levers::still_held(turn, run),
         Some((Guard::OthersServe, why)) => {
-            let deadline = later(run.entered, turn.plan.verify.timeout);
+            let deadline = later(turn.first_entered(run), turn.plan.verify.timeout);
             let wait = Wait::new(format!("The surge is not removed yet: {why}"));
             Some(wait.deadline(deadline, turn.now, Reason::OthersNotReady).into())
         }

@@ -38,8 +38,10 @@ pub fn look(turn: &mut Turn<'_>, run: &mut Run) -> Next {
     }
     let in_rotation = match run.batch.kind {
         // These were Ready without an attach of ours, so the load balancer has its lag still to go.
-        BatchKind::Canary | BatchKind::Found | BatchKind::Broken => later(run.entered, turn.plan.settle),
-        BatchKind::None | BatchKind::Serving | BatchKind::Retiring => run.entered,
+        BatchKind::Canary | BatchKind::Found | BatchKind::Broken => {
+            later(turn.since(run.entered), turn.plan.settle)
+        }
+        BatchKind::None | BatchKind::Serving | BatchKind::Retiring => turn.since(run.entered),
     };
     let over = later(in_rotation, turn.plan.verify.soak);
     let names = turn.seen.names(&run.batch.ordinals);
@@ -54,5 +56,6 @@ pub fn look(turn: &mut Turn<'_>, run: &mut Run) -> Next {
     let proven: Vec<_> = proven.collect();
     run.updated.extend(proven);
     turn.end_batch(run);
+    turn.got_somewhere(run);
     Next::Again
 }

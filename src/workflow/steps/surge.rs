@@ -56,7 +56,7 @@ pub fn look(turn: &mut Turn<'_>, run: &mut Run) -> Next {
         turn.state.pods.iter_mut().for_each(|record| record.restarts = 0);
         return Next::Again;
     }
-    let deadline = later(run.entered, turn.plan.verify.timeout);
+    let deadline = later(turn.since(run.entered), turn.plan.verify.timeout);
     if turn.now >= deadline {
         let text = format!(
             "The surge pods {} were not created in time: look for a quota or an admission that forbids them (`kubectl describe statefulset {}`)",

@@ -39,5 +39,6 @@ pub fn look(turn: &mut Turn<'_>, run: &mut Run) -> Next {
     let there = |ordinal: &u32| turn.seen.pods.get(ordinal).is_some_and(|pod| pod.revision == run.to);
     run.updated = turn.base_ordinals().iter().filter(there).collect();
     turn.end_batch(run);
+    turn.got_somewhere(run);
     Next::Again
 }

@@ -18,7 +18,7 @@ pub fn look(turn: &mut Turn<'_>, run: &mut Run) -> Next {
         turn.end_batch(run);
         return Next::Again;
     }
-    let deadline = later(run.entered, turn.plan.verify.timeout);
+    let deadline = later(turn.since(run.entered), turn.plan.verify.timeout);
     let overdue = turn.now >= deadline;
     let mut faults: Vec<Fault> =
         turn.records().filter_map(|(record, pod)| fault(turn, record, pod)).collect();

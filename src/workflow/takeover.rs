@@ -1,0 +1,76 @@
+//! A process that finds a run which another one carried. What that one has ordered may still be
+//! under way, and would land on whatever this one decides next. So the record goes over first, which
+//! ends its orders; then every object that an order may be on its way to is patched, so that its
+//! version moves and the order is refused. Pods are fenced where they stop being deletable.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::decision::Effect;
+use super::observed::Held;
+use super::state::{Run, Step};
+use super::turn::{Next, Turn, later};
+
+/// How far the clocks of two operators may differ.
+const SKEW: Duration = Duration::from_secs(30);
+
+/// Takes the run over where another process carried it; none: it is ours and nothing is under way.
+pub fn look(turn: &Turn<'_>, run: &mut Run) -> Option<Next> {
+    if turn.seen.namespace_terminating {
+        return None;
+    }
+    if run.carrier != turn.seen.process {
+        run.carrier.clone_from(&turn.seen.process);
+        // Before the surge is asked for nothing is written but counters, which do no harm.
+        run.fencing = run.step != Step::Preflight;
+    }
+    if !run.fencing {
+        return None;
+    }
+    let mark = &run.carrier;
+    let stale = |fence: &Option<String>| fence.as_ref() != Some(mark);
+    let set = turn.set().filter(|set| set.uid == run.set_uid && !set.deleting);
+    if let Some(set) = set.filter(|set| stale(&set.fence)) {
+        let text = format!("Taking over: making sure that no late write reaches StatefulSet {}", set.name);
+        return Some(Next::Act(Effect::FenceSet { mark: Some(mark.clone()) }, text));
+    }
+    let there = |held: &Held| match held {
+        Held::Ordinals(_) | Held::Foreign(_) => true,
+        Held::Unreadable(_) => false,
+    };
+    if let Some(lever) = turn.seen.levers.iter().find(|lever| there(&lever.held) && stale(&lever.fence)) {
+        let text = format!("Taking over: making sure that no late write reaches {}", lever.name);
+        let effect = Effect::FenceLever { lever: lever.name.clone(), mark: Some(mark.clone()) };
+        return Some(Next::Act(effect, text));
+    }
+    run.fencing = false;
+    None
+}
+
+/// Takes our marks off again, at the end of the run.
+pub fn clear(turn: &Turn<'_>) -> Option<Next> {
+    if let Some(set) = turn.set().filter(|set| set.fence.is_some() && !set.deleting) {
+        let text = format!("Taking the mark off StatefulSet {}", set.name);
+        return Some(Next::Act(Effect::FenceSet { mark: None }, text));
+    }
+    let lever = turn.seen.levers.iter().find(|lever| lever.fence.is_some())?;
+    let text = format!("Taking the mark off {}", lever.name);
+    Some(Next::Act(Effect::FenceLever { lever: lever.name.clone(), mark: None }, text))
+}
+
+impl Turn<'_> {
+    /// A recorded moment by this process' clock, and never earlier than it was. What was recorded
+    /// before this process knew of the run was read from another clock: the wait that counts from it
+    /// is longer by what the two may differ, but never longer than one that began when this process
+    /// came to know.
+    pub fn since(&self, recorded: Timestamp) -> Timestamp {
+        let known = self.seen.known_since;
+        if recorded >= known { recorded } else { known.min(later(recorded, SKEW)) }
+    }
+
+    /// When the step was first entered since the run last got somewhere.
+    pub fn first_entered(&self, run: &Run) -> Timestamp {
+        self.since(run.first_entered.get(&run.step).copied().unwrap_or(run.entered))
+    }
+}
