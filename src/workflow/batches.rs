@@ -29,7 +29,12 @@ pub fn choose(turn: &mut Turn<'_>, run: &mut Run) -> Next {
     // What is detached and on its way out or not back yet must not be attached by the next detach.
     let ordinals = turn.base_ordinals().union(&turn.surge_ordinals(run));
     let away = ordinals.difference(&at(turn, &ordinals, |_| true));
-    let away: OrdinalSet = away.iter().filter(|ordinal| turn.state.detached.contains(*ordinal)).collect();
+    // One that is gone and lies beyond the replicas does not come back by itself.
+    let comes = |ordinal: &Ordinal| {
+        turn.seen.pods.contains_key(ordinal) || *ordinal < set.first.saturating_add(set.replicas)
+    };
+    let away: OrdinalSet =
+        away.iter().filter(|ordinal| turn.state.detached.contains(*ordinal) && comes(ordinal)).collect();
     if !away.is_empty() {
         return wait_for_others(turn, run, &away);
     }

@@ -78,8 +78,17 @@ fn released(turn: &mut Turn<'_>, run: &mut Run) -> Option<Next> {
 fn heed(turn: &mut Turn<'_>, run: &mut Run) -> Option<Next> {
     let asked = &turn.seen.actions;
     let handled = turn.state.handled.clone();
-    turn.state.handled = asked.clone();
     let new = |asked: &Option<String>, handled: &Option<String>| asked.is_some() && asked != handled;
+    let goes_on = matches!(run.goal, Goal::Upgrade | Goal::RollBack);
+    let abort = new(&asked.abort, &handled.abort) && goes_on;
+    let rollback = new(&asked.rollback, &handled.rollback) && run.goal == Goal::Upgrade;
+    let newest = turn.set().and_then(|set| set.update_revision.clone());
+    if (abort || rollback) && newest.is_none() {
+        // What is given up is the newest template, and a write of ours to it may just be on its way.
+        let text = "Asked to end the run; waiting for the StatefulSet controller to take notice of the newest template";
+        return Some(Wait::new(text).into());
+    }
+    turn.state.handled = asked.clone();
     if new(&asked.retry, &handled.retry) && run.halted.is_some() {
         run.halted = None;
         run.reasserted = 0;
@@ -87,16 +96,26 @@ fn heed(turn: &mut Turn<'_>, run: &mut Run) -> Option<Next> {
         resume(turn, run);
         return Some(Next::Again);
     }
-    let goes_on = matches!(run.goal, Goal::Upgrade | Goal::RollBack);
-    if new(&asked.abort, &handled.abort) && goes_on {
+    if abort {
         let problem =
             Problem::new(Reason::Aborted, "Aborted by the user: pods stay as they are, the surge is removed");
         return Some(leave(turn, run, Goal::Abort, problem));
     }
-    if new(&asked.rollback, &handled.rollback) && run.goal == Goal::Upgrade {
+    if rollback {
+        // The user's word is about what is newest now, be it noticed by the run or not.
+        if let Some(newest) = newest.filter(|newest| *newest != run.from && template_is_written(turn)) {
+            run.to = newest;
+        }
         return Some(roll_back(turn, run, Problem::new(Reason::RollingBack, "Rollback asked by the user")));
     }
     None
+}
+
+/// Whether the template is as `spec.images` wants it: before that the run has not touched it.
+fn template_is_written(turn: &Turn<'_>) -> bool {
+    turn.set().is_some_and(|set| {
+        turn.plan.images.iter().all(|(container, image)| set.images.get(container) == Some(image))
+    })
 }
 
 /// What was held against the batch is not held against it any more: it is looked at anew.
@@ -274,8 +293,8 @@ pub fn fail(turn: &mut Turn<'_>, run: &mut Run, problem: Problem) -> Next {
 
 /// Goes back to the old revision.
 pub fn roll_back(turn: &mut Turn<'_>, run: &mut Run, problem: Problem) -> Next {
-    if run.to.is_empty() || run.step == Step::Preflight {
-        // Nothing of the new version is in the cluster yet.
+    if run.to.is_empty() {
+        // The template was not touched yet.
         return leave(turn, run, Goal::Abort, problem);
     }
     turn.warn(Reason::RollingBack, problem.text.clone());
@@ -302,7 +321,8 @@ pub fn leave(turn: &mut Turn<'_>, run: &mut Run, goal: Goal, problem: Problem) -
     // No room, or a target that went away, is no word on the revision.
     let is_word = !matches!(problem.reason, Reason::NoRoomForSurge | Reason::StatefulSetReplaced);
     if goal == Goal::Abort && is_word {
-        rest::reject(turn, run.to.clone());
+        let newest = turn.set().and_then(|set| set.update_revision.clone());
+        rest::reject(turn, newest.unwrap_or_else(|| run.to.clone()));
     }
     run.goal = goal;
     run.cause = Some(problem);

@@ -5,7 +5,7 @@ use super::state::Step;
 
 /// Each step with the steps that may follow it. A step may also end the run.
 pub const TABLE: &[(Step, &[Step])] = &[
-    (Step::Preflight, &[Step::Surge, Step::Restore]),
+    (Step::Preflight, &[Step::Surge, Step::Template, Step::Restore]),
     (
         Step::Surge,
         &[Step::Verify, Step::Soak, Step::Replace, Step::Detach, Step::Attach, Step::Template, Step::Restore],
