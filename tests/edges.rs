@@ -5,9 +5,9 @@
 
 mod sim;
 
-use lossless_upgrade::workflow::plan::{Amount, OnTimeout, Plan};
+use lossless_upgrade::workflow::plan::{Amount, DrainPlan, OnTimeout, Plan};
 use lossless_upgrade::workflow::reasons::Reason;
-use lossless_upgrade::workflow::state::{BatchKind, Outcome, Rest, Step};
+use lossless_upgrade::workflow::state::{AfterTimeout, BatchKind, Outcome, Rest, Step};
 use sim::cluster::Manner;
 use sim::plans::one_by_one;
 use sim::telling::{images, until, upgrade};
@@ -38,8 +38,7 @@ fn a_version_that_comes_while_the_surge_goes_gets_a_run_with_levers_and_a_way_ba
 #[test]
 fn an_object_that_is_deleted_goes_in_the_end_although_its_surge_never_drains() {
     let plan = one_by_one();
-    let drain =
-        lossless_upgrade::workflow::plan::DrainPlan { on_timeout: OnTimeout::Pause, ..plan.drain.clone() };
+    let drain = DrainPlan { on_timeout: OnTimeout::Pause, ..plan.drain.clone() };
     let mut world = upgrade(3, Plan { drain, ..plan });
     until(&mut world, Step::Detach, BatchKind::Serving);
     world.happens("a client of web-3 stays for two hours");
@@ -79,4 +78,68 @@ fn a_set_without_replicas_takes_the_new_images_and_comes_to_rest() {
     world.run_until(600, |world| world.state.rest == Rest::Succeeded);
     assert_eq!(world.state.rest, Rest::Succeeded, "{}", world.tale());
     assert_eq!(world.cluster.pods.len(), 0);
+}
+
+#[test]
+fn a_set_that_is_switched_to_rolling_update_in_mid_run_holds_the_run_until_it_is_switched_back() {
+    let mut world = upgrade(3, one_by_one());
+    until(&mut world, Step::Drain, BatchKind::Serving);
+    world.cluster.set.as_mut().unwrap().on_delete = false;
+    world.happens("the update strategy is RollingUpdate now");
+    world.run_until(120, |_| false);
+    assert_eq!(world.memory.stalled, Some(Reason::NotOnDelete), "{}", world.tale());
+    assert!(world.counts.deleted.is_empty(), "{}", world.tale());
+    world.cluster.set.as_mut().unwrap().on_delete = true;
+    world.happens("the update strategy is OnDelete again");
+    finish(&mut world);
+    assert_eq!(world.state.rest, Rest::Succeeded, "{}", world.tale());
+    assert_eq!(images(&world), ["v2"; 3]);
+}
+
+#[test]
+fn a_run_that_rolling_update_holds_can_still_be_aborted() {
+    let mut world = upgrade(3, one_by_one());
+    until(&mut world, Step::Drain, BatchKind::Serving);
+    world.cluster.set.as_mut().unwrap().on_delete = false;
+    world.run_until(10, |_| false);
+    world.act("abort");
+    finish(&mut world);
+    assert!(world.counts.deleted.is_empty(), "{}", world.tale());
+    assert_eq!(world.state.history[0].outcome, Outcome::Aborted, "{}", world.tale());
+    assert_eq!(world.cluster.set.as_ref().unwrap().replicas, 3);
+}
+
+#[test]
+fn what_came_of_a_drain_that_was_not_over_in_time_stands_in_the_history() {
+    for (on_timeout, then) in [
+        (OnTimeout::Pause, AfterTimeout::Paused),
+        (OnTimeout::Proceed, AfterTimeout::Proceeded),
+        (OnTimeout::Rollback, AfterTimeout::RolledBack),
+    ] {
+        let plan = one_by_one();
+        let drain = DrainPlan { on_timeout, ..plan.drain.clone() };
+        let mut world = upgrade(3, Plan { drain, ..plan });
+        let end = world.now + 200;
+        world.cluster.pods.get_mut(&0).unwrap().connections.push(end);
+        world.run_until(400, |world| world.state.run.as_ref().is_some_and(|run| !run.timeouts.is_empty()));
+        if on_timeout == OnTimeout::Pause {
+            world.run_until(200, |_| false);
+            world.act("retry");
+        }
+        finish(&mut world);
+        let timeouts = &world.state.history[0].timeouts;
+        assert_eq!(timeouts.len(), 1, "{}", world.tale());
+        assert_eq!((timeouts[0].ordinals.to_string().as_str(), timeouts[0].then), ("0", then));
+    }
+}
+
+#[test]
+fn a_word_that_has_nothing_to_act_on_is_answered() {
+    for word in ["abort", "rollback"] {
+        let mut world = World::new(2, one_by_one());
+        world.run_until(3, |_| false);
+        world.act(word);
+        world.run_until(3, |_| false);
+        assert!(world.tale().contains("NothingUnderWay"), "{}", world.tale());
+    }
 }

@@ -32,6 +32,8 @@ pub struct Balancer {
     /// The object cannot be read.
     pub unreadable: bool,
     pub fence: Option<String>,
+    /// Moves with every write.
+    pub version: u64,
     due: Option<i64>,
     vague: bool,
 }
@@ -47,6 +49,7 @@ impl Balancer {
             foreign: None,
             unreadable: false,
             fence: None,
+            version: 0,
             due: None,
             vague: false,
         }
@@ -54,6 +57,7 @@ impl Balancer {
 
     /// Our own write.
     pub fn write(&mut self, detached: &OrdinalSet, again: bool, now: i64) {
+        self.version += 1;
         self.value = detached.clone();
         self.foreign = None;
         self.vague = self.manner == Manner::Vague && !again;
@@ -62,12 +66,14 @@ impl Balancer {
 
     /// Somebody else takes our entries out.
     pub fn overwrite(&mut self, now: i64) {
+        self.version += 1;
         self.value = OrdinalSet::new();
         self.due = Some(now + self.lag);
     }
 
     /// Somebody else writes their own entries, which the load balancer has to take in too.
     pub fn touch(&mut self, now: i64) {
+        self.version += 1;
         self.due = Some(now + self.lag);
     }
 

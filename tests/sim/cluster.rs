@@ -30,6 +30,8 @@ pub struct Set {
     pub on_delete: bool,
     pub deleting: bool,
     pub fence: Option<String>,
+    /// Moves with every write.
+    pub version: u64,
     /// The ordinals that go because we lowered the replicas: these are judged.
     pub taken_by_us: Range<Ordinal>,
     /// What the controller has taken notice of.
@@ -93,6 +95,7 @@ impl Cluster {
             on_delete: true,
             deleting: false,
             fence: None,
+            version: 0,
             taken_by_us: 0..0,
             noticed: (replicas, "v1".into()),
             unnoticed: None,
@@ -139,6 +142,7 @@ impl Cluster {
     /// Somebody writes the spec.
     pub fn write(&mut self, now: i64, replicas: Option<u32>, image: Option<&str>, ours: bool) {
         let Some(set) = &mut self.set else { return };
+        set.version += 1;
         if let Some(replicas) = replicas.filter(|replicas| *replicas != set.replicas) {
             set.taken_by_us = if ours { replicas..set.replicas } else { 0..0 };
             set.replicas = replicas;
@@ -169,6 +173,7 @@ impl Cluster {
         if let Some(set) = &mut self.set {
             set.uid.push('x');
             set.fence = None;
+            set.version += 1;
             set.taken_by_us = 0..0;
             set.unnoticed = Some(now);
         }
@@ -193,7 +198,7 @@ impl Cluster {
             set.unnoticed = None;
         }
         let (replicas, image) = set.noticed.clone();
-        let ordered = set.ordered_ready;
+        let (ordered, rolling) = (set.ordered_ready, !set.on_delete);
         if set.deleting {
             return Vec::new();
         }
@@ -209,6 +214,9 @@ impl Cluster {
                 return Vec::new();
             }
         }
+        if rolling {
+            self.roll(replicas, &image, now);
+        }
         let mut condemned: Vec<Ordinal> =
             self.pods.range(replicas..).map(|(ordinal, _)| *ordinal).rev().collect();
         if ordered {
@@ -219,6 +227,17 @@ impl Cluster {
             self.delete(*ordinal, now, false);
         }
         condemned
+    }
+}
+
+impl Cluster {
+    /// A rolling update: the highest pod of another image goes while all are Ready.
+    fn roll(&mut self, replicas: u32, image: &str, now: i64) {
+        let all_ready = (0..replicas).all(|ordinal| self.pods.get(&ordinal).is_some_and(|pod| pod.ready));
+        let next = self.pods.range(..replicas).rev().find(|(_, pod)| pod.image != image);
+        if let Some(ordinal) = next.map(|(ordinal, _)| *ordinal).filter(|_| all_ready) {
+            self.delete(ordinal, now, false);
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use lossless_upgrade::workflow::decision::{Decision, Effect};
 use lossless_upgrade::workflow::observed::{CounterView, DrainView, ImageView, Observed, PodView, SetView};
+use lossless_upgrade::workflow::ordinals::OrdinalSet;
 use lossless_upgrade::workflow::quiet::{Limits, Sample, Window};
 use lossless_upgrade::workflow::reasons::Reason;
 use lossless_upgrade::workflow::state::SavedLever;
@@ -21,6 +22,22 @@ pub enum Crash {
     BeforeRecord,
     AfterRecord,
     AfterEffect,
+    /// It stalls between the record and the effect, and another process goes on. The effect is held
+    /// back in `World::late`.
+    Stalled,
+}
+
+/// What a stalled process had ordered, on the version that it had looked at.
+#[derive(Clone, Debug)]
+pub struct Late {
+    effect: Effect,
+    on: Option<(Owner, u64)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Owner {
+    Set,
+    Balancer(usize),
 }
 
 /// What a process knows that is recorded nowhere.
@@ -91,6 +108,11 @@ impl World {
             self.crash();
             return false;
         }
+        if crash == Some(Crash::Stalled) {
+            self.late = decision.effect.map(|effect| Late { on: self.version(&effect), effect });
+            self.crash();
+            return false;
+        }
         self.keep(seen, &decision);
         let Some(effect) = decision.effect else {
             if !changed && decision.wake.is_some_and(|wake| wake <= now) {
@@ -104,6 +126,46 @@ impl World {
             return false;
         }
         !self.gone
+    }
+
+    /// One object at a time, the first that is not as it should be.
+    fn next_balancer(&self, detached: &OrdinalSet, again: bool) -> Option<usize> {
+        self.balancers.iter().position(|balancer| {
+            balancer.foreign.is_some() || balancer.value != *detached || (again && !balancer.confirmed())
+        })
+    }
+
+    /// The object that an effect writes, and the version that it is looked at in. Deletes have the
+    /// pod's, which `fence` moves.
+    fn version(&self, effect: &Effect) -> Option<(Owner, u64)> {
+        match effect {
+            Effect::Scale { .. } | Effect::RestoreTemplate | Effect::FenceSet { .. } => {
+                self.cluster.set.as_ref().map(|set| (Owner::Set, set.version))
+            }
+            Effect::SetLevers { detached, again } => self
+                .next_balancer(detached, *again)
+                .map(|index| (Owner::Balancer(index), self.balancers[index].version)),
+            Effect::FenceLever { .. }
+            | Effect::StartCounter { .. }
+            | Effect::Delete { .. }
+            | Effect::Fence { .. }
+            | Effect::RemoveFinalizer => None,
+        }
+    }
+
+    /// The stalled process wakes up: what it had ordered is made if its object has not moved since.
+    /// Answers whether it was made.
+    pub fn late_lands(&mut self) -> bool {
+        let Some(late) = self.late.take() else { return false };
+        let unmoved = late.on.is_some_and(|(owner, version)| match owner {
+            Owner::Set => self.cluster.set.as_ref().is_some_and(|set| set.version == version),
+            Owner::Balancer(index) => self.balancers[index].version == version,
+        });
+        if unmoved {
+            self.happens(&format!("a stalled process wakes up: {:?}", late.effect));
+            self.apply(&late.effect);
+        }
+        unmoved
     }
 
     fn keep(&mut self, seen: Observed, decision: &Decision) {
@@ -146,13 +208,7 @@ impl World {
                 self.cluster.write(now, None, template.as_deref(), true);
             }
             Effect::SetLevers { detached, again } => {
-                // One object at a time, the first that is not as it should be.
-                let next = self.balancers.iter_mut().position(|balancer| {
-                    balancer.foreign.is_some()
-                        || balancer.value != *detached
-                        || (*again && !balancer.confirmed())
-                });
-                if let Some(index) = next {
+                if let Some(index) = self.next_balancer(detached, *again) {
                     self.counts.levers += 1;
                     self.balancers[index].write(detached, *again, now);
                     self.memory.confirmed.remove(&index);
@@ -182,6 +238,7 @@ impl World {
                 self.counts.fences += 1;
                 if let Some(set) = &mut self.cluster.set {
                     set.fence.clone_from(mark);
+                    set.version += u64::from(self.marks_move);
                 }
             }
             Effect::FenceLever { lever, mark } => {
@@ -189,6 +246,7 @@ impl World {
                 let name = |one: &&mut Balancer| format!("tkeService on Service {}", one.name) == *lever;
                 if let Some(balancer) = self.balancers.iter_mut().find(name) {
                     balancer.fence.clone_from(mark);
+                    balancer.version += u64::from(self.marks_move);
                 }
             }
             Effect::RemoveFinalizer => self.gone = true,
@@ -268,7 +326,12 @@ impl World {
                 .collect(),
             actions: self.actions.clone(),
             process: format!("operator-{}", self.processes),
-            known_since: self.memory.known.as_ref().map_or_else(Timestamp::default, |(_, since)| *since),
+            known_since: self
+                .memory
+                .known
+                .as_ref()
+                .filter(|_| self.doubts_clocks)
+                .map_or_else(Timestamp::default, |(_, since)| *since),
         }
     }
 

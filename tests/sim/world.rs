@@ -10,7 +10,7 @@ use lossless_upgrade::workflow::state::{Actions, State};
 
 use super::balancer::Balancer;
 use super::cluster::Cluster;
-use super::operator::{Crash, Memory};
+use super::operator::{Crash, Late, Memory};
 
 /// How the probe answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +68,12 @@ pub struct World {
     pub processes: u32,
     /// By how many seconds the running operator's clock is ahead.
     pub skew: i64,
+    /// Whether an operator knows that clocks differ; off only to show what that is for.
+    pub doubts_clocks: bool,
+    /// Whether our marks move the version of what they are set on; off only to show what that is for.
+    pub marks_move: bool,
+    /// What a stalled process may still do.
+    pub late: Option<Late>,
     /// The operator dies at these decisions (counted from 0) in this way.
     pub crashes: BTreeMap<usize, Crash>,
     pub decisions: usize,
@@ -98,6 +104,9 @@ impl World {
             memory: Memory::default(),
             processes: 1,
             skew: 0,
+            doubts_clocks: true,
+            marks_move: true,
+            late: None,
             crashes: BTreeMap::new(),
             decisions: 0,
             counts: Counts::default(),
