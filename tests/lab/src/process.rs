@@ -33,7 +33,8 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts a program whose output goes to `<name>.log` among the lab's logs.
+    /// Starts a program whose output goes to `<name>.log` among the lab's logs, after what is there already: one that
+    /// is started again goes on in the same log.
     ///
     /// It gets a process group of its own, so that Ctrl-C on the terminal reaches only the lab.
     ///
@@ -41,7 +42,7 @@ impl Process {
     /// When the log cannot be made or the program cannot be started.
     pub fn spawn(name: &str, command: &mut Command) -> Result<Self, LabError> {
         let log = paths::logs().join(format!("{name}.log"));
-        let file = File::create(&log).at(&log)?;
+        let file = File::options().create(true).append(true).open(&log).at(&log)?;
         let child = command
             .stdin(Stdio::null())
             .stdout(file.try_clone().at(&log)?)
@@ -84,12 +85,36 @@ impl Process {
 
     /// Ends it: SIGTERM to the recorded id, SIGKILL after 5 s.
     pub async fn stop(mut self) {
+        self.signal(Signal::SIGTERM);
+        let _ = tokio::time::timeout(STOP_LIMIT, self.child.wait()).await;
+    }
+
+    /// Ends it by SIGKILL, without a chance to tidy up.
+    pub async fn kill(&mut self) {
+        // An error means that it has ended already.
+        let _ = self.child.kill().await;
+    }
+
+    /// Stops it where it is: it keeps its connections and answers nobody, until [`Self::thaw`].
+    pub fn freeze(&self) {
+        self.signal(Signal::SIGSTOP);
+    }
+
+    /// Lets it go on as if no time had passed.
+    pub fn thaw(&self) {
+        self.signal(Signal::SIGCONT);
+    }
+
+    fn signal(&self, what: Signal) {
         if let Some(id) = self.child.id() {
-            // An error means that it has ended already.
-            let _ = kill(Pid::from_raw(id.cast_signed()), Signal::SIGTERM);
-            let _ = tokio::time::timeout(STOP_LIMIT, self.child.wait()).await;
+            signal(id, what);
         }
     }
+}
+
+/// Sends a signal to a recorded id; an error means that the process has ended already.
+pub(crate) fn signal(id: u32, what: Signal) {
+    let _ = kill(Pid::from_raw(id.cast_signed()), what);
 }
 
 /// The last lines of a log.
@@ -202,6 +227,36 @@ mod tests {
             .await
             .unwrap();
         assert_eq!((lines.join(" ").as_str(), output.as_str()), ("one two", "out\n"));
+    }
+
+    #[tokio::test]
+    async fn a_frozen_process_does_nothing_until_it_is_thawed() {
+        let folder = std::env::temp_dir().join(format!("lab-freeze-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let (log, marks) = (folder.join("log"), folder.join("marks"));
+        let script = format!("while :; do echo x >> {}; sleep 0.01; done", marks.display());
+        let child =
+            Command::new("sh").args(["-c", &script]).process_group(0).kill_on_drop(true).spawn().unwrap();
+        let mut process = Process { name: "marks".to_owned(), log, child };
+        let size = || fs::metadata(&marks).map_or(0, |found| found.len());
+        let grows = async |from: u64| {
+            let grown = async {
+                while size() <= from {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+            };
+            tokio::time::timeout(Duration::from_secs(1), grown).await.is_ok()
+        };
+        assert!(grows(0).await, "it begins");
+        process.freeze();
+        // The signal is taken at once, but what was under way may still be written.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert!(!grows(size()).await, "it goes on although it is frozen");
+        let frozen = size();
+        process.thaw();
+        assert!(grows(frozen).await, "it does not go on");
+        process.kill().await;
+        fs::remove_dir_all(&folder).unwrap();
     }
 
     #[test]

@@ -8,7 +8,7 @@ mod parts;
 use std::{
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -45,6 +45,24 @@ const POLL: Duration = Duration::from_millis(50);
 pub struct Cluster {
     client: Client,
     processes: Mutex<Vec<Process>>,
+}
+
+/// A component that is stopped where it is. It goes on when this is dropped, so that no test leaves one behind.
+#[must_use = "the component goes on when this is dropped"]
+pub struct Paused<'a> {
+    cluster: &'a Cluster,
+    part: Part,
+}
+
+impl Paused<'_> {
+    /// Lets it go on.
+    pub fn resume(self) {}
+}
+
+impl Drop for Paused<'_> {
+    fn drop(&mut self) {
+        self.cluster.of(self.part, Process::thaw);
+    }
 }
 
 impl Cluster {
@@ -140,6 +158,52 @@ impl Cluster {
         command
     }
 
+    /// Stops a component where it is, until what is returned is dropped: its connections stay open and nobody is
+    /// answered.
+    pub fn pause(&self, part: Part) -> Paused<'_> {
+        self.of(part, Process::freeze);
+        Paused { cluster: self, part }
+    }
+
+    /// Kills a component by SIGKILL, starts it again, and waits until it is ready.
+    ///
+    /// # Errors
+    /// When it is not ready in time: with the last lines of its log.
+    pub async fn restart(&self, part: Part) -> Result<(), LabError> {
+        let found = {
+            let mut processes = self.processes();
+            let place = processes.iter().position(|process| process.name() == part.program());
+            place.map(|place| processes.remove(place))
+        };
+        if let Some(mut process) = found {
+            process.kill().await;
+        }
+        self.spawn([part])?;
+        let ready = async || match part {
+            Part::ApiServer | Part::Etcd => self.api_server_is_ready().await,
+            Part::Containerd => node::containerd_is_ready().await,
+            Part::ControllerManager | Part::Scheduler | Part::Kubelet | Part::KubeProxy => {
+                self.node_is_ready().await
+            }
+        };
+        self.wait(part, "it is ready again", ready).await
+    }
+
+    fn of(&self, part: Part, what: impl Fn(&Process)) {
+        self.processes().iter().filter(|process| process.name() == part.program()).for_each(what);
+    }
+
+    fn processes(&self) -> MutexGuard<'_, Vec<Process>> {
+        self.processes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A client that passes every answer on as it is, refusals too.
+    pub(crate) async fn plain_client(&self) -> Result<Client, LabError> {
+        let mut config = config(&kubeconfig()).await?;
+        config.default_retry = false;
+        Ok(Client::try_from(config)?)
+    }
+
     /// Stops the components by the ids recorded at their start, the last started first.
     pub async fn stop(self) {
         let processes = self.processes.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -151,7 +215,7 @@ impl Cluster {
     fn spawn<const N: usize>(&self, parts: [Part; N]) -> Result<(), LabError> {
         for part in parts {
             let process = Process::spawn(part.program(), &mut part.command())?;
-            self.processes.lock().unwrap_or_else(PoisonError::into_inner).push(process);
+            self.processes().push(process);
         }
         Ok(())
     }
@@ -160,11 +224,7 @@ impl Cluster {
     async fn wait(&self, part: Part, what: &str, condition: impl AsyncFn() -> bool) -> Result<(), LabError> {
         let start = Instant::now();
         while !condition().await {
-            self.processes
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .iter_mut()
-                .try_for_each(Process::check)?;
+            self.processes().iter_mut().try_for_each(Process::check)?;
             if start.elapsed() > START_LIMIT {
                 let log = paths::logs().join(format!("{}.log", part.program()));
                 return Err(LabError::TooLate {
@@ -205,7 +265,10 @@ fn kubeconfig() -> PathBuf {
 }
 
 async fn client(kubeconfig: &Path) -> Result<Client, LabError> {
+    Ok(Client::try_from(config(kubeconfig).await?)?)
+}
+
+async fn config(kubeconfig: &Path) -> Result<Config, LabError> {
     let kubeconfig = Kubeconfig::read_from(kubeconfig)?;
-    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
-    Ok(Client::try_from(config)?)
+    Ok(Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?)
 }
