@@ -11,6 +11,7 @@
 mod front;
 mod haproxy;
 mod service;
+mod serving;
 mod slots;
 mod sync;
 mod wanted;
@@ -35,6 +36,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use front::Front;
 pub use service::ServiceName;
+pub use serving::{Serving, serving};
 pub use slots::Change;
 
 /// How the controller behaves.
@@ -112,7 +114,23 @@ pub struct Applied {
 #[derive(Debug)]
 pub struct Balancer {
     shared: Arc<Shared>,
-    _controller: AbortOnDropHandle<()>,
+    controller: Mutex<Option<AbortOnDropHandle<()>>>,
+}
+
+/// The controller is stopped. A new one starts when this is dropped, which must happen within a tokio runtime.
+#[derive(Debug)]
+#[must_use = "a new controller starts when this is dropped"]
+pub struct Stopped<'a>(&'a Balancer);
+
+impl Stopped<'_> {
+    /// Starts a new one, which knows nothing and syncs every Service.
+    pub fn start(self) {}
+}
+
+impl Drop for Stopped<'_> {
+    fn drop(&mut self) {
+        self.0.start_controller();
+    }
 }
 
 /// What the controller's tasks and the readers share.
@@ -145,8 +163,23 @@ impl Balancer {
             fronts: Mutex::default(),
             log: Mutex::default(),
         });
-        let controller: JoinHandle<()> = tokio::spawn(watch::run(Arc::clone(&shared)));
-        Self { shared, _controller: AbortOnDropHandle::new(controller) }
+        let balancer = Self { shared, controller: Mutex::default() };
+        balancer.start_controller();
+        balancer
+    }
+
+    /// Ends the controller wherever it is, perhaps between its two stamps, until what is returned is dropped. The
+    /// balancers go on with what they have.
+    pub fn stop_controller(&self) -> Stopped<'_> {
+        self.controller.lock().unwrap_or_else(PoisonError::into_inner).take();
+        Stopped(self)
+    }
+
+    /// Starts a controller that knows nothing yet and syncs every Service.
+    fn start_controller(&self) {
+        let controller: JoinHandle<()> = tokio::spawn(watch::run(Arc::clone(&self.shared)));
+        let controller = AbortOnDropHandle::new(controller);
+        self.controller.lock().unwrap_or_else(PoisonError::into_inner).replace(controller);
     }
 
     /// Behaves differently from now on. What waits in the queue keeps the lag it came in with.

@@ -16,7 +16,7 @@ use super::{
     Applied, Behaviour, Fault, Shared,
     front::Front,
     service::{self, Read, Stamp},
-    wanted::wanted,
+    wanted::{Wanted, wanted},
     weights::BadWeights,
 };
 use crate::{clock, error::LabError};
@@ -33,6 +33,8 @@ enum SyncError {
     Cloud,
     #[error("the load balancer could not be changed: {0}")]
     Balancer(#[from] LabError),
+    #[error("the change of the load balancer was cut off: {0}")]
+    CutOff(#[from] tokio::task::JoinError),
     #[error("the cluster's API: {0}")]
     Api(#[from] kube::Error),
 }
@@ -43,7 +45,7 @@ impl SyncError {
         match self {
             Self::Annotation(_) => "InvalidAnnotation",
             Self::Cloud => "CloudApiFailed",
-            Self::Balancer(_) => "LoadBalancerFailed",
+            Self::Balancer(_) | Self::CutOff(_) => "LoadBalancerFailed",
             Self::Api(_) => "ClusterApiFailed",
         }
     }
@@ -52,7 +54,7 @@ impl SyncError {
     fn is_worth_a_retry(&self) -> bool {
         match self {
             Self::Annotation(_) => false,
-            Self::Cloud | Self::Balancer(_) | Self::Api(_) => true,
+            Self::Cloud | Self::Balancer(_) | Self::CutOff(_) | Self::Api(_) => true,
         }
     }
 }
@@ -100,8 +102,8 @@ async fn queue(shared: &Shared) {
 }
 
 async fn sync(
-    shared: &Shared,
-    front: &Front,
+    shared: &Arc<Shared>,
+    front: &Arc<Front>,
     noticed: Timestamp,
     synced: &mut Option<Value>,
 ) -> Result<(), SyncError> {
@@ -115,8 +117,8 @@ async fn sync(
 }
 
 async fn carry_out(
-    shared: &Shared,
-    front: &Front,
+    shared: &Arc<Shared>,
+    front: &Arc<Front>,
     noticed: Timestamp,
     begin: Timestamp,
     read: &Read,
@@ -131,6 +133,24 @@ async fn carry_out(
     if behaviour.fault == Some(Fault::Fail) {
         return Err(SyncError::Cloud);
     }
+    // A task of its own: a controller that is stopped here must not take the balancer with it.
+    tokio::spawn(change(Arc::clone(shared), Arc::clone(front), noticed, wanted)).await??;
+    if !has_address(&read.service) {
+        service::publish(&shared.client, &front.name, front.address).await?;
+    }
+    if stamps {
+        service::stamp(&shared.client, &front.name, Stamp::End, clock::now()).await?;
+    }
+    Ok(())
+}
+
+/// Changes the balancer and writes down what was changed.
+async fn change(
+    shared: Arc<Shared>,
+    front: Arc<Front>,
+    noticed: Timestamp,
+    wanted: Wanted,
+) -> Result<(), LabError> {
     let steps = front.apply(&wanted).await?;
     let at = clock::now();
     shared.record(steps.into_iter().map(|(port, step)| Applied {
@@ -141,12 +161,6 @@ async fn carry_out(
         pod: step.pod,
         change: step.change,
     }));
-    if !has_address(&read.service) {
-        service::publish(&shared.client, &front.name, front.address).await?;
-    }
-    if stamps {
-        service::stamp(&shared.client, &front.name, Stamp::End, clock::now()).await?;
-    }
     Ok(())
 }
 

@@ -27,19 +27,19 @@ pub(super) async fn run(shared: Arc<Shared>) {
     let mut seen = pin!(events(&shared));
     while let Some((name, seen)) = seen.next().await {
         let known = shared.fronts().get(&name).cloned();
-        match (seen, known) {
-            (Seen::WantsBalancer | Seen::EndpointsChanged, Some(front)) => front.changed.notify_one(),
-            (Seen::WantsBalancer, None) => {
-                let front = Arc::new(Front::new(name.clone(), &shared.directory));
+        match seen {
+            Seen::WantsBalancer => {
+                // A controller that was stopped has left it running.
+                let front = known.unwrap_or_else(|| Arc::new(Front::new(name.clone(), &shared.directory)));
                 front.changed.notify_one();
                 shared.fronts().insert(name.clone(), Arc::clone(&front));
-                syncs.insert(name, sync::start(Arc::clone(&shared), front));
+                syncs.entry(name).or_insert_with(|| sync::start(Arc::clone(&shared), front));
             }
-            (Seen::WantsNone, Some(_)) => {
+            Seen::EndpointsChanged => known.iter().for_each(|front| front.changed.notify_one()),
+            Seen::WantsNone => {
                 syncs.remove(&name);
                 shared.fronts().remove(&name);
             }
-            (Seen::WantsNone | Seen::EndpointsChanged, None) => {}
         }
     }
 }

@@ -86,6 +86,7 @@ mod tests {
             deletions: Vec::new(),
             moments: Vec::new(),
             applied: Vec::new(),
+            serving: Vec::new(),
         };
         let spent = Spent { drain: Some(Duration::from_secs(12)), ..Spent::default() };
         let ended = |act| Ended { act, run: run.clone(), spent };

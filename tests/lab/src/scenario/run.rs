@@ -1,13 +1,13 @@
 //! One update under load, and what it cost.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
 use tokio::time::{Instant, sleep};
 
 use super::{Deployed, ScenarioError};
 use crate::{
-    balancer::Applied,
+    balancer::{Applied, Serving, serving},
     clock,
     load::{Load, LoadPlan, Profile},
     oracle::LossReport,
@@ -33,6 +33,8 @@ pub struct Run {
     pub moments: Vec<Moment>,
     /// What the load balancer did meanwhile.
     pub applied: Vec<Applied>,
+    /// How many pods served at the begin and after each change, by the load balancer's own record.
+    pub serving: Vec<Serving>,
 }
 
 /// Where the time of an update went, pod after pod, as the witness saw it.
@@ -81,12 +83,25 @@ impl Deployed<'_> {
         let mut moments = watcher.moments(namespace);
         moments.retain(|moment| moment.at >= from);
         let mut applied = self.stage.balancer().applied();
-        applied.retain(|applied| applied.at >= from && applied.service.namespace == *namespace);
-        Ok(Run { report, took, deletions, moments, applied })
+        applied.retain(|applied| applied.service.namespace == *namespace);
+        let serving = since(serving(&applied), from);
+        applied.retain(|applied| applied.at >= from);
+        Ok(Run { report, took, deletions, moments, applied, serving })
     }
 }
 
 impl Run {
+    /// How many pods fewer than at the begin served on any listener, at the worst moment.
+    #[must_use]
+    pub fn missing(&self) -> usize {
+        let mut began = BTreeMap::new();
+        let missing = self.serving.iter().map(|count| {
+            let at_begin = *began.entry((&count.service, count.port)).or_insert(count.pods);
+            at_begin.saturating_sub(count.pods)
+        });
+        missing.max().unwrap_or_default()
+    }
+
     /// Where the time went.
     #[must_use]
     pub fn time_spent(&self) -> TimeSpent {
@@ -107,6 +122,20 @@ impl Run {
     }
 }
 
+/// What holds at `from`, and all that comes later.
+fn since(counts: Vec<Serving>, from: Timestamp) -> Vec<Serving> {
+    let (before, after): (Vec<_>, Vec<_>) = counts.into_iter().partition(|count| count.at < from);
+    let mut kept: Vec<Serving> = Vec::new();
+    for count in before.into_iter().rev() {
+        let known = |other: &Serving| (&other.service, other.port) == (&count.service, count.port);
+        if !kept.iter().any(known) {
+            kept.push(count);
+        }
+    }
+    kept.extend(after);
+    kept
+}
+
 /// How much time the spans, which come in the order of their begins, cover together.
 fn union(spans: impl Iterator<Item = (Timestamp, Timestamp)>) -> Duration {
     let mut covered = Duration::ZERO;
@@ -122,6 +151,15 @@ fn union(spans: impl Iterator<Item = (Timestamp, Timestamp)>) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_holds_at_the_begin_is_the_last_count_before_it() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let service = crate::balancer::ServiceName { namespace: "shop".into(), name: "web".into() };
+        let count = |second, port, pods| Serving { at: at(second), service: service.clone(), port, pods };
+        let counts = vec![count(1, 80, 3), count(2, 80, 4), count(2, 8080, 4), count(6, 80, 5)];
+        assert_eq!(since(counts, at(5)), [count(2, 8080, 4), count(2, 80, 4), count(6, 80, 5)]);
+    }
 
     #[test]
     fn time_that_two_pods_share_is_counted_once() {

@@ -1,0 +1,90 @@
+//! How many pods get new connections, from the balancer's own record: whoever takes out too many shows here,
+//! whatever he says of himself.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+
+use super::{Applied, Change, ServiceName};
+
+/// How many pods a listener sends new connections to, from a moment on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Serving {
+    /// Since when.
+    pub at: Timestamp,
+    /// The Service.
+    pub service: ServiceName,
+    /// Port of the listener.
+    pub port: u16,
+    /// Pods with a weight.
+    pub pods: usize,
+}
+
+/// One entry for each time that a listener was changed. What is done in one sync counts as done at once.
+#[must_use]
+pub fn serving(log: &[Applied]) -> Vec<Serving> {
+    let mut weighed: BTreeMap<(&ServiceName, u16), BTreeSet<&str>> = BTreeMap::new();
+    let mut counts: Vec<Serving> = Vec::new();
+    for applied in log {
+        let pods = weighed.entry((&applied.service, applied.port)).or_default();
+        match applied.change {
+            Change::Added { weight: 0 } | Change::Weight { to: 0, .. } | Change::Removed => {
+                pods.remove(applied.pod.as_str());
+            }
+            Change::Added { .. } | Change::Weight { .. } => {
+                pods.insert(&applied.pod);
+            }
+        }
+        let now = Serving {
+            at: applied.at,
+            service: applied.service.clone(),
+            port: applied.port,
+            pods: pods.len(),
+        };
+        let same_sync =
+            |last: &&mut Serving| (last.at, &last.service, last.port) == (now.at, &now.service, now.port);
+        match counts.iter_mut().rev().take_while(|last| last.at == now.at).find(|last| same_sync(last)) {
+            Some(last) => *last = now,
+            None => counts.push(now),
+        }
+    }
+    counts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn applied(second: i64, port: u16, pod: &str, change: Change) -> Applied {
+        let at = Timestamp::from_second(second).unwrap();
+        let service = ServiceName { namespace: "shop".to_owned(), name: "web".to_owned() };
+        Applied { noticed: at, at, service, port, pod: pod.to_owned(), change }
+    }
+
+    fn pods(log: &[Applied]) -> Vec<(u16, usize)> {
+        serving(log).into_iter().map(|count| (count.port, count.pods)).collect()
+    }
+
+    #[test]
+    fn only_pods_with_a_weight_serve() {
+        let log = [
+            applied(1, 80, "web-0", Change::Added { weight: 10 }),
+            applied(2, 80, "web-1", Change::Added { weight: 0 }),
+            applied(3, 80, "web-1", Change::Weight { from: 0, to: 5 }),
+            applied(4, 80, "web-0", Change::Weight { from: 10, to: 0 }),
+            applied(5, 80, "web-0", Change::Removed),
+        ];
+        assert_eq!(pods(&log), [(80, 1), (80, 1), (80, 2), (80, 1), (80, 1)]);
+    }
+
+    #[test]
+    fn what_one_sync_does_counts_as_done_at_once_and_each_listener_by_itself() {
+        let log = [
+            applied(1, 80, "web-0", Change::Added { weight: 10 }),
+            applied(1, 8080, "web-0", Change::Added { weight: 10 }),
+            applied(2, 80, "web-0", Change::Weight { from: 10, to: 0 }),
+            applied(2, 80, "web-1", Change::Added { weight: 10 }),
+        ];
+        assert_eq!(pods(&log), [(80, 1), (8080, 1), (80, 1)]);
+    }
+}
