@@ -214,7 +214,7 @@ fn serving_ports(pod: &Pod) -> Vec<u16> {
 }
 
 /// A process of the pod's first running container: the one whose control group is named after the container.
-fn process_of(pod: &Pod) -> Option<u32> {
+pub(crate) fn process_of(pod: &Pod) -> Option<u32> {
     let statuses = pod.status.as_ref()?.container_statuses.as_ref()?;
     let running =
         statuses.iter().find(|status| status.state.as_ref().is_some_and(|state| state.running.is_some()))?;

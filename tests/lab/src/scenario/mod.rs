@@ -18,6 +18,7 @@
 
 mod app;
 mod deployed;
+mod leader;
 mod operator;
 mod run;
 mod wait;
@@ -36,6 +37,7 @@ use crate::{
 
 pub use app::{App, AppService, UpdateStrategy};
 pub use deployed::Deployed;
+pub use leader::{Blow, Leader};
 pub use operator::{OperatorTime, Upgrade};
 pub use run::{Run, TimeSpent};
 pub use wait::{ScenarioError, until};

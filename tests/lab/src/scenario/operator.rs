@@ -5,16 +5,17 @@ use std::{collections::BTreeMap, io::Write as _, process::Stdio, time::Duration}
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
 use kube::{
     Api, Client, ResourceExt as _,
-    api::{ApiResource, DynamicObject, ListParams},
+    api::{ApiResource, DynamicObject, ListParams, Patch, PatchParams},
 };
 use serde::Deserialize;
+use serde_json::json;
 
 use super::{Deployed, ScenarioError, Stage, until};
 use crate::{error::LabError, paths};
 
 /// Where the shipped manifests put it.
-const NAMESPACE: &str = "lossless-upgrade-system";
-const NAME: &str = "lossless-upgrade";
+pub(super) const NAMESPACE: &str = "lossless-upgrade-system";
+pub(super) const NAME: &str = "lossless-upgrade";
 /// Group and version of its API.
 const API: (&str, &str) = ("lossless-upgrade.io", "v1alpha1");
 
@@ -76,12 +77,30 @@ impl Stage {
     pub async fn install_operator(&self) -> Result<(), ScenarioError> {
         let overlay = paths::workspace().join("tests/lab/operator");
         self.cluster().kubectl(&["apply", "-k", &overlay.to_string_lossy()])?;
+        self.operator_is_ready().await
+    }
+
+    /// Sets the number of the operator's pods, and waits until there are just so many and all are ready.
+    ///
+    /// # Errors
+    /// When that takes longer than [`Deployed::LIMIT`].
+    pub async fn scale_operator(&self, replicas: u32) -> Result<(), ScenarioError> {
         let deployments: Api<Deployment> = Api::namespaced(self.cluster().client(), NAMESPACE);
-        until("the operator is ready", Deployed::LIMIT, async || {
+        let patch = Patch::Merge(json!({"spec": {"replicas": replicas}}));
+        deployments.patch(NAME, &PatchParams::default(), &patch).await?;
+        self.operator_is_ready().await
+    }
+
+    async fn operator_is_ready(&self) -> Result<(), ScenarioError> {
+        let deployments: Api<Deployment> = Api::namespaced(self.cluster().client(), NAMESPACE);
+        until("the operator has its pods, all ready", Deployed::LIMIT, async || {
             let found = deployments.get(NAME).await?;
-            let wanted = found.spec.and_then(|spec| spec.replicas);
-            let ready = found.status.and_then(|status| status.ready_replicas);
-            Ok(if ready == wanted { Ok(()) } else { Err(format!("{ready:?} of {wanted:?} ready")) })
+            let status = found.status.unwrap_or_default();
+            let is_seen = status.observed_generation >= found.metadata.generation;
+            let wanted = found.spec.and_then(|spec| spec.replicas).unwrap_or(1);
+            let [have, ready] = [status.replicas, status.ready_replicas].map(Option::unwrap_or_default);
+            let all = is_seen && have == wanted && ready == wanted;
+            Ok(if all { Ok(()) } else { Err(format!("{ready} of {have} ready, {wanted} wanted")) })
         })
         .await
     }
@@ -197,8 +216,6 @@ fn add(time: &mut OperatorTime, text: &str, namespace: &str, name: &str) {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]
