@@ -17,6 +17,7 @@
 //! | [`scenario`] | deploy an application, change its version under load, see what that cost |
 //! | [`demo`] | plays three ways to upgrade under load, live, and compares them |
 //! | [`clock`] | the one reading of the wall clock |
+//! | [`gate`] | stands between a program and the API server, holds requests and gives faulty answers |
 //! | [`error`] | what can go wrong, said so that the user knows what to do |
 //!
 //! A program that wants the lab calls [`sandbox::enter`] first thing in `main`, then [`cluster::Cluster::start`].
@@ -30,6 +31,7 @@ pub mod clock;
 pub mod cluster;
 pub mod demo;
 pub mod error;
+pub mod gate;
 pub mod images;
 pub mod load;
 pub mod oracle;
