@@ -7,6 +7,7 @@
 mod crash;
 mod harness;
 mod interrupted;
+mod policy;
 mod refused;
 mod rollback;
 mod upgrades;
@@ -34,6 +35,9 @@ fn cases() -> Vec<Case> {
         ),
         beside("an image that never becomes Ready touches no serving pod", rollback::never_ready),
         beside("an image that restarts in its first soak is rolled back everywhere", rollback::flaky),
+        beside("in mid-run the policy refuses other replicas, and lets an upgrade pass", policy::guarded),
+        beside("a surge lost to kubectl apply is made good before the next detach", policy::unguarded),
+        beside("a policy without its CRD holds up nobody", policy::without_crd),
         beside("a paused run deletes nothing and goes on when told", interrupted::paused),
         beside("an object that is deleted in mid-run leaves everything as it was", interrupted::deleted),
         beside("what the rules refuse is refused by the API server", refused::at_apply),
