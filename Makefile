@@ -14,7 +14,7 @@ IMAGE ?= lossless-upgrade:dev
 STORIES := $(patsubst tests/%.rs,--test %,$(wildcard tests/*.rs))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit cluster check lint gen lab image release
+.PHONY: help demo test unit cluster soak check lint gen lab image release
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ unit: ## Run the tests that need no cluster
 
 cluster: build ## Run the tests on a real cluster (root, Linux; else SKIPPED)
 	cargo test --workspace --test traces --test cloud --test cluster
+
+soak: build ## Kill the operator 30 times at random moments under load (root, Linux); SEED=n plays one again
+	SOAK=1 cargo test --test cluster -- "killed at random"
 
 check: lint unit ## Format, lints, unit tests, stories: about a minute once built
 

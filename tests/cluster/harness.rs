@@ -1,12 +1,14 @@
 //! One stage for all tests, and what they share.
 
+use std::collections::BTreeMap;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures::future::LocalBoxFuture;
-use kube::Api;
+use kube::{Api, ResourceExt};
 use lab::balancer::Behaviour;
+use lab::load::Profile;
 use lab::progress::Progress;
 use lab::sandbox::Inside;
 use lab::scenario::{App, Deployed, Run, ScenarioError, Stage, until};
@@ -16,24 +18,40 @@ use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 use tokio::sync::RwLock;
 
+use crate::own_operator;
+
 pub type Test = fn(&'static Stage) -> LocalBoxFuture<'static, Result<(), Failed>>;
 
 /// A test by its name.
 #[derive(Clone, Copy)]
 pub struct Case {
     pub name: &'static str,
-    alone: bool,
+    place: Place,
     test: Test,
+}
+
+/// What a test shares with others.
+#[derive(Clone, Copy)]
+enum Place {
+    Beside,
+    Outside,
+    Alone,
 }
 
 /// A test that can run beside others.
 pub const fn beside(name: &'static str, test: Test) -> Case {
-    Case { name, alone: false, test }
+    Case { name, place: Place::Beside, test }
+}
+
+/// A test that brings its own operator, which runs out of the cluster: beside others of its kind,
+/// while nobody uses the installed one.
+pub const fn outside(name: &'static str, test: Test) -> Case {
+    Case { name, place: Place::Outside, test }
 }
 
 /// A test that changes something for everybody.
 pub const fn alone(name: &'static str, test: Test) -> Case {
-    Case { name, alone: true, test }
+    Case { name, place: Place::Alone, test }
 }
 
 struct Theatre {
@@ -42,7 +60,8 @@ struct Theatre {
 }
 
 static THEATRE: OnceLock<Theatre> = OnceLock::new();
-static ALONE: RwLock<()> = RwLock::const_new(());
+/// Shared by the tests that use the installed operator as it is.
+pub static INSTALLED: RwLock<()> = RwLock::const_new(());
 
 /// Brings the lab up, with the operator installed from the shipped manifests.
 pub fn set_stage(inside: &Inside) {
@@ -90,12 +109,16 @@ pub fn sum_up(all_ran: bool) -> Result<(), String> {
 pub fn play(case: Case) -> Result<(), Failed> {
     let theatre = THEATRE.get().ok_or("the lab is not up")?;
     theatre.runtime.block_on(async {
-        if case.alone {
-            let _everybody = ALONE.write().await;
-            (case.test)(&theatre.stage).await
-        } else {
-            let _one = ALONE.read().await;
-            (case.test)(&theatre.stage).await
+        match case.place {
+            Place::Beside => {
+                let _one = INSTALLED.read().await;
+                (case.test)(&theatre.stage).await
+            }
+            Place::Outside => own_operator::play(&theatre.stage, case.test).await,
+            Place::Alone => {
+                let _everybody = INSTALLED.write().await;
+                (case.test)(&theatre.stage).await
+            }
         }
     })
 }
@@ -127,7 +150,7 @@ pub fn objects(stage: &Stage, namespace: &str) -> Api<LosslessUpgrade> {
     Api::namespaced(stage.cluster().client(), namespace)
 }
 
-/// Waits until the object is as wanted.
+/// Waits until the object is as wanted; also for an API server that does not answer.
 pub async fn object_is(
     stage: &Stage,
     namespace: &str,
@@ -137,8 +160,11 @@ pub async fn object_is(
 ) -> Result<LosslessUpgrade, ScenarioError> {
     let api = objects(stage, namespace);
     until(what, limit, async || {
-        let object = api.get("nginx").await?;
-        Ok(if is(&object) { Ok(object) } else { Err(shown(&object)) })
+        Ok(match api.get("nginx").await {
+            Ok(object) if is(&object) => Ok(object),
+            Ok(object) => Err(shown(&object)),
+            Err(error) => Err(error.to_string()),
+        })
     })
     .await
 }
@@ -147,6 +173,23 @@ pub async fn object_is(
 pub async fn is_in(stage: &Stage, namespace: &str, wanted: &str) -> Result<LosslessUpgrade, ScenarioError> {
     let what = format!("{namespace}/nginx is in {wanted}");
     object_is(stage, namespace, &what, Duration::from_mins(5), |object| phase(object) == wanted).await
+}
+
+/// Waits until the pod after so many upgraded ones drains.
+pub async fn drains(stage: &Stage, namespace: &str, after: usize) -> Result<(), ScenarioError> {
+    let what = format!("{namespace}/nginx drains after {after} pods");
+    let is = |object: &LosslessUpgrade| {
+        let run = object.status.as_ref().and_then(|status| status.run.as_ref());
+        phase(object) == "Drain" && run.is_some_and(|run| run.updated.len() == after)
+    };
+    object_is(stage, namespace, &what, Duration::from_mins(3), is).await.map(drop)
+}
+
+/// The reason why the object is stalled, if it is.
+pub fn stalled(object: &LosslessUpgrade) -> Option<&str> {
+    let mut conditions = object.status.iter().flat_map(|status| &status.conditions);
+    let stalled = conditions.find(|condition| condition.type_ == "Stalled" && condition.status == "True");
+    stalled.map(|condition| condition.reason.as_str())
 }
 
 /// An object as a failed wait shows it.
@@ -162,9 +205,14 @@ pub fn phase(object: &LosslessUpgrade) -> String {
     object.status.as_ref().map(|status| format!("{:?}", status.phase)).unwrap_or_default()
 }
 
-/// Nothing was lost, nothing was severed that the clients did not close themselves, no pod went
-/// with connections, and none was deleted twice.
+/// Nothing was lost, no pod went with connections, none was deleted twice, and at no moment fewer
+/// pods served than at the begin: all by the records of the lab, whatever the operator says.
 pub fn lossless(run: &Run) -> Result<(), Failed> {
+    lossless_but(run, &[])
+}
+
+/// The same, apart from pods that somebody else has deleted: each of these leaves the rotation undrained.
+pub fn lossless_but(run: &Run, deleted: &[&str]) -> Result<(), Failed> {
     let report = &run.report;
     if report.lost() > 0 {
         return Err(format!(
@@ -179,12 +227,17 @@ pub fn lossless(run: &Run) -> Result<(), Failed> {
         return Err(format!("only {} requests: the load proves nothing", report.requests()).into());
     }
     for deletion in &run.deletions {
-        if !deletion.was_drained() {
+        if !deletion.was_drained() && !deleted.contains(&deletion.uid.as_str()) {
             return Err(format!("deleted with something open: {deletion:#?}").into());
         }
         if run.deletions.iter().filter(|other| other.uid == deletion.uid).count() > 1 {
             return Err(format!("deleted twice: {deletion:#?}").into());
         }
+    }
+    if run.missing() > deleted.len() {
+        return Err(
+            format!("{} pods fewer than at the begin served: {:#?}", run.missing(), run.serving).into()
+        );
     }
     REQUESTS.fetch_add(report.requests(), Ordering::Relaxed);
     println!(
@@ -219,6 +272,29 @@ pub async fn as_before(app: &Deployed<'_>, version: &str, weights: &[Option<Stri
         }
     }
     Ok(())
+}
+
+/// The pods by name, with their uids.
+pub async fn uids(app: &Deployed<'_>) -> Result<BTreeMap<String, String>, ScenarioError> {
+    Ok(app.pods().await?.into_iter().map(|pod| (pod.name_any(), pod.uid().unwrap_or_default())).collect())
+}
+
+/// An app under `OnDelete` with an object that has seen it; `change` is as for [`upgrade`].
+pub async fn begin(
+    stage: &'static Stage,
+    app: App,
+    change: impl FnOnce(&mut Value),
+) -> Result<Deployed<'static>, ScenarioError> {
+    let app = deploy(stage, app).await?;
+    let namespace = &app.app().namespace;
+    apply(stage, namespace, &upgrade(change))?;
+    is_in(stage, namespace, "Idle").await?;
+    Ok(app)
+}
+
+/// A light load, for tests whose machine has other things to do.
+pub fn light() -> Profile {
+    Profile { keep_alive_per_second: 150.0, one_shot_per_second: 60.0, ..Profile::default() }
 }
 
 /// An app under `OnDelete`, deployed.

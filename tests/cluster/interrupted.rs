@@ -5,28 +5,16 @@ use std::time::Duration;
 use futures::future::{FutureExt, LocalBoxFuture};
 use kube::api::{DeleteParams, Patch, PatchParams};
 use lab::balancer::{Behaviour, Fault};
-use lab::load::Profile;
 use lab::scenario::{App, Stage, until};
 use libtest_mimic::Failed;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::harness::{apply, as_before, deploy, is_in, lossless, object_is, objects, phase, upgrade};
-
-fn light() -> Profile {
-    Profile { keep_alive_per_second: 150.0, one_shot_per_second: 60.0, ..Profile::default() }
-}
-
-fn stalled(object: &lossless_upgrade::api::LosslessUpgrade) -> bool {
-    let conditions = object.status.iter().flat_map(|status| &status.conditions);
-    conditions.into_iter().any(|condition| condition.type_ == "Stalled" && condition.status == "True")
-}
+use crate::harness::{as_before, begin, drains, is_in, light, lossless, object_is, objects, phase, stalled};
 
 /// What is detached stays detached, and no pod is deleted while it holds.
 pub fn paused(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), Failed>> {
     async move {
-        let app = deploy(stage, App { replicas: 2, ..App::nginx("paused") }).await?;
-        apply(stage, "paused", &upgrade(|_| {}))?;
-        is_in(stage, "paused", "Idle").await?;
+        let app = begin(stage, App { replicas: 2, ..App::nginx("paused") }, |_| {}).await?;
         let run = app
             .run_under(&light(), async {
                 app.set_image("lab/nginx:v2").await?;
@@ -63,17 +51,11 @@ pub fn paused(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), Faile
 /// The finalizer attaches, reclaims and restores; it never promotes.
 pub fn deleted(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), Failed>> {
     async move {
-        let app = deploy(stage, App { replicas: 3, ..App::nginx("deleted") }).await?;
-        apply(stage, "deleted", &upgrade(|_| {}))?;
-        is_in(stage, "deleted", "Idle").await?;
+        let app = begin(stage, App { replicas: 3, ..App::nginx("deleted") }, |_| {}).await?;
         let run = app
             .run_under(&light(), async {
                 app.set_image("lab/nginx:v2").await?;
-                let second = |o: &lossless_upgrade::api::LosslessUpgrade| {
-                    let run = o.status.as_ref().and_then(|status| status.run.as_ref());
-                    phase(o) == "Drain" && run.is_some_and(|run| run.updated.len() == 1)
-                };
-                object_is(stage, "deleted", "the second pod drains", Duration::from_mins(3), second).await?;
+                drains(stage, "deleted", 1).await?;
                 let api = objects(stage, "deleted");
                 api.delete("nginx", &DeleteParams::default()).await?;
                 until("the object is gone", Duration::from_mins(2), async || {
@@ -107,10 +89,8 @@ pub fn deleted(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), Fail
 /// A lever that does not answer is neither a failure of the version nor a reason to go on.
 pub fn frozen(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), Failed>> {
     async move {
-        let app = deploy(stage, App { replicas: 2, ..App::nginx("frozen") }).await?;
-        let object = upgrade(|spec| spec["traffic"]["confirmTimeout"] = json!("5s"));
-        apply(stage, "frozen", &object)?;
-        is_in(stage, "frozen", "Idle").await?;
+        let soon = |spec: &mut Value| spec["traffic"]["confirmTimeout"] = json!("5s");
+        let app = begin(stage, App { replicas: 2, ..App::nginx("frozen") }, soon).await?;
         let run = app
             .run_under(&light(), async {
                 app.set_image("lab/nginx:v2").await?;
@@ -120,7 +100,7 @@ pub fn frozen(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), Faile
                 })
                 .await?;
                 stage.balancer().set(Behaviour { fault: Some(Fault::NeverSync), ..Behaviour::default() });
-                let held = |o: &_| phase(o) == "Detach" && stalled(o);
+                let held = |o: &_| phase(o) == "Detach" && stalled(o).is_some();
                 let stalled = object_is(stage, "frozen", "it is stalled", Duration::from_mins(1), held).await;
                 let before: Vec<_> = app.pods().await?.into_iter().map(|pod| pod.metadata.uid).collect();
                 tokio::time::sleep(Duration::from_secs(10)).await;

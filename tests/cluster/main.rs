@@ -5,8 +5,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that fails says so")]
 
 mod crash;
+mod dice;
+mod faults;
+mod gate;
 mod harness;
 mod interrupted;
+mod operators;
+mod own_operator;
 mod policy;
 mod refused;
 mod rollback;
@@ -18,7 +23,7 @@ use std::process::ExitCode;
 use lab::sandbox::{self, EnterError, Need};
 use libtest_mimic::{Arguments, Trial};
 
-use harness::{Case, alone, beside};
+use harness::{Case, alone, beside, outside};
 
 /// The longest ones first, so that the machine is never idle at the end.
 fn cases() -> Vec<Case> {
@@ -38,17 +43,30 @@ fn cases() -> Vec<Case> {
         beside("in mid-run the policy refuses other replicas, and lets an upgrade pass", policy::guarded),
         beside("a surge lost to kubectl apply is made good before the next detach", policy::unguarded),
         beside("a policy without its CRD holds up nobody", policy::without_crd),
+        beside("a pod evicted in mid-run is not replaced once more", faults::evicted),
+        beside("a lever that somebody overwrites halts the run until a retry", faults::contested),
         beside("a paused run deletes nothing and goes on when told", interrupted::paused),
         beside("an object that is deleted in mid-run leaves everything as it was", interrupted::deleted),
         beside("what the rules refuse is refused by the API server", refused::at_apply),
         beside("what stands against a run blocks it, and nothing is written", refused::blocked),
+        outside("an operator killed in five phases ends as if nothing had been", crash::killed),
+        outside("an operator killed at random moments ends as if nothing had been", crash::at_random),
+        outside(
+            "an operator whose delete comes late meets a conflict, and two at once do no harm",
+            gate::late_delete,
+        ),
+        outside(
+            "an operator that meets one fault of each kind at random calls ends as if nothing had been",
+            gate::in_trouble,
+        ),
         alone("a load balancer ten seconds behind, batches of two", upgrades::far_behind),
         alone("a controller that writes no stamps, by confirmAfter", upgrades::without_stamps),
         alone(
             "a load balancer that never answers stalls the run, and nothing is deleted",
             interrupted::frozen,
         ),
-        alone("an operator killed in five phases ends as if nothing had been", crash::killed),
+        alone("a leader deleted, killed and frozen is followed within 20 s", operators::struck),
+        alone("a kubelet, an API server, an etcd and a cloud that fail for a while", faults::parts),
     ]
 }
 

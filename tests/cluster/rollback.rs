@@ -1,27 +1,19 @@
 //! New versions that are not good.
 
-use std::collections::BTreeMap;
-
 use futures::future::{FutureExt, LocalBoxFuture};
 use kube::ResourceExt;
 use lab::load::Profile;
-use lab::scenario::{App, Deployed, ScenarioError, Stage};
+use lab::scenario::{App, Stage};
 use libtest_mimic::Failed;
 use serde_json::json;
 
-use crate::harness::{apply, as_before, deploy, is_in, lossless, upgrade};
-
-async fn uids(app: &Deployed<'_>) -> Result<BTreeMap<String, String>, ScenarioError> {
-    Ok(app.pods().await?.into_iter().map(|pod| (pod.name_any(), pod.uid().unwrap_or_default())).collect())
-}
+use crate::harness::{as_before, begin, is_in, lossless, uids};
 
 /// The surge shows it, and it owes nothing.
 pub fn never_ready(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), Failed>> {
     async move {
         let app = App { image: "lab/app:v1".into(), ..App::nginx("never-ready") };
-        let app = deploy(stage, app).await?;
-        apply(stage, "never-ready", &upgrade(|spec| spec["verify"]["timeout"] = json!("15s")))?;
-        is_in(stage, "never-ready", "Idle").await?;
+        let app = begin(stage, app, |spec| spec["verify"]["timeout"] = json!("15s")).await?;
         let before = uids(&app).await?;
         let run = app
             .run_under(&Profile { keep_alive_per_second: 200.0, ..Profile::default() }, async {
@@ -46,9 +38,7 @@ pub fn never_ready(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), 
 pub fn flaky(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), Failed>> {
     async move {
         let app = App { sidecar: Some("lab/app:v1".into()), ..App::nginx("flaky") };
-        let app = deploy(stage, app).await?;
-        apply(stage, "flaky", &upgrade(|spec| spec["verify"]["soak"] = json!("15s")))?;
-        is_in(stage, "flaky", "Idle").await?;
+        let app = begin(stage, app, |spec| spec["verify"]["soak"] = json!("15s")).await?;
         let before = uids(&app).await?;
         let run = app
             .run_under(&Profile { keep_alive_per_second: 200.0, ..Profile::default() }, async {

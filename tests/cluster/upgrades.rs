@@ -7,9 +7,9 @@ use lab::balancer::{Behaviour, Fault};
 use lab::load::Profile;
 use lab::scenario::{App, AppService, Stage, UpdateStrategy};
 use libtest_mimic::Failed;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::harness::{apply, as_before, deploy, is_in, lossless, upgrade};
+use crate::harness::{apply, as_before, begin, deploy, is_in, lossless, upgrade};
 use crate::writes::Journal;
 
 /// Requests of 8 s for pods with 5 s of grace.
@@ -41,6 +41,9 @@ pub fn control(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), Fail
         if run.report.lost() == 0 {
             return Err("a RollingUpdate lost nothing: this load proves nothing".into());
         }
+        if run.missing() == 0 || run.deletions.iter().all(lab::watcher::Deletion::was_drained) {
+            return Err("the witness saw nothing wrong with a RollingUpdate: it proves nothing".into());
+        }
         app.remove().await?;
         Ok(())
     }
@@ -50,9 +53,7 @@ pub fn control(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), Fail
 /// Follow mode, the default probe, and what the run costs in writes and time.
 pub fn one_by_one(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), Failed>> {
     async move {
-        let app = deploy(stage, App::nginx("one-by-one")).await?;
-        apply(stage, "one-by-one", &upgrade(|_| {}))?;
-        is_in(stage, "one-by-one", "Idle").await?;
+        let app = begin(stage, App::nginx("one-by-one"), |_| {}).await?;
         let journal = Journal::open(stage, "one-by-one");
         let run = app
             .run_under(&Profile::default(), async {
@@ -109,15 +110,13 @@ pub fn batches(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), Fail
 pub fn deaf(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), Failed>> {
     async move {
         let app = App { image: "lab/app:deaf-v1".into(), grace: Duration::from_secs(5), ..App::nginx("deaf") };
-        let app = deploy(stage, app).await?;
-        let object = upgrade(|spec| {
+        let probes = |spec: &mut Value| {
             spec["drain"]["probes"] = json!([
                 {"socket": {}},
                 {"http": {"port": 8081, "path": "/stub_status", "format": "NginxStubStatus", "via": "ApiServer", "threshold": 2}},
             ]);
-        });
-        apply(stage, "deaf", &object)?;
-        is_in(stage, "deaf", "Idle").await?;
+        };
+        let app = begin(stage, app, probes).await?;
         let run = app
             .run_under(&long_requests(), async {
                 app.set_image("lab/app:deaf-v2").await?;
@@ -135,9 +134,7 @@ pub fn deaf(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), Failed>
 /// Nothing but the confirmation tells that the load balancer is so far behind.
 pub fn far_behind(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), Failed>> {
     async move {
-        let app = deploy(stage, App::nginx("far-behind")).await?;
-        apply(stage, "far-behind", &upgrade(|spec| spec["batches"] = json!({"size": 2})))?;
-        is_in(stage, "far-behind", "Idle").await?;
+        let app = begin(stage, App::nginx("far-behind"), |spec| spec["batches"] = json!({"size": 2})).await?;
         stage.balancer().set(Behaviour::lagging(Duration::from_secs(10)));
         let run = app
             .run_under(&Profile::default(), async {

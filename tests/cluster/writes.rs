@@ -109,6 +109,24 @@ fn steps(versions: &[LosslessUpgradeStatus]) -> Result<(), Failed> {
     }
 }
 
+/// What the API server answered to the deletions of pods in a namespace, by its own log. Those of the
+/// kubelet are left out: it takes away what others have deleted.
+pub async fn deletions(stage: &Stage, namespace: &str) -> Result<Vec<u64>, Failed> {
+    let log = tokio::fs::read_to_string(stage.cluster().audit_log()).await?;
+    let mut answers = Vec::new();
+    for line in log.lines() {
+        let Ok(event) = serde_json::from_str::<Value>(line) else { continue };
+        let text = |pointer: &str| event.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+        let of_pod = (text("/verb"), text("/objectRef/resource"), text("/objectRef/namespace"))
+            == ("delete", "pods", namespace);
+        let by_kubelet = text("/user/username").starts_with("system:node:");
+        if of_pod && !by_kubelet && text("/stage") == "ResponseComplete" {
+            answers.extend(event.pointer("/responseStatus/code").and_then(Value::as_u64));
+        }
+    }
+    Ok(answers)
+}
+
 /// The operator's writes in a namespace by verb and resource, its object's own status apart.
 async fn world_writes(stage: &Stage, namespace: &str) -> Result<BTreeMap<String, usize>, Failed> {
     let text = tokio::fs::read_to_string(stage.cluster().audit_log()).await?;
