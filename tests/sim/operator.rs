@@ -69,11 +69,12 @@ impl World {
         }
         self.remember_confirmations();
         self.know_the_run();
+        let mut seen = self.observe();
         if self.now % 2 == 0 {
-            self.sample();
+            self.sample(&seen);
+            seen.drains = self.drains();
         }
         for _ in 0..MOST_EFFECTS {
-            let seen = self.observe();
             let due = self.memory.wake.is_some_and(|wake| wake <= self.time());
             if self.memory.last.as_ref() == Some(&seen) && !due {
                 return;
@@ -81,6 +82,7 @@ impl World {
             if !self.reconcile(seen) {
                 return;
             }
+            seen = self.observe();
         }
         self.violate(format!("{MOST_EFFECTS} effects at one moment, the last: {}", self.memory.message));
     }
@@ -254,9 +256,8 @@ impl World {
     }
 
     /// Counts the connections of the pods that are to be counted.
-    fn sample(&mut self) {
-        let seen = self.observe();
-        let wanted = counted(&self.state, &seen);
+    fn sample(&mut self, seen: &Observed) {
+        let wanted = counted(&self.state, seen);
         self.memory.windows.retain(|uid, _| wanted.contains(uid));
         let at = Duration::from_secs(self.now.unsigned_abs());
         for uid in wanted {
@@ -278,11 +279,13 @@ impl World {
         }
     }
 
+    fn drains(&self) -> BTreeMap<String, DrainView> {
+        let at = Duration::from_secs(self.now.unsigned_abs());
+        self.memory.windows.iter().map(|(uid, window)| (uid.clone(), window.view(at))).collect()
+    }
+
     /// Everything as it can be seen.
     pub fn observe(&self) -> Observed {
-        let at = Duration::from_secs(self.now.unsigned_abs());
-        let drains: BTreeMap<String, DrainView> =
-            self.memory.windows.iter().map(|(uid, window)| (uid.clone(), window.view(at))).collect();
         let set = self.cluster.set.as_ref().map(|set| SetView {
             name: "web".into(),
             uid: set.uid.clone(),
@@ -308,7 +311,7 @@ impl World {
                 .map(|(ordinal, pod)| (*ordinal, self.pod(*ordinal, pod)))
                 .collect(),
             levers: self.balancers.iter().enumerate().map(|(index, one)| one.view(since(index))).collect(),
-            drains,
+            drains: self.drains(),
             problems: Vec::new(),
             // As the shell does: only looked at while no run is under way.
             levers_before: self
