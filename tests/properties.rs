@@ -170,9 +170,10 @@ fn disturbance(guard: Guard) -> fn(&mut World) {
     }
 }
 
+/// One other pod does not serve for a moment.
 fn sick(world: &mut World) {
     let end = world.now + 3;
-    for pod in world.cluster.pods.iter_mut().filter(|(ordinal, _)| **ordinal != 0).map(|(_, pod)| pod) {
+    if let Some(pod) = world.cluster.pods.get_mut(&1) {
         pod.sick_until = end;
     }
 }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::Context;
 use super::error::Error;
-use super::names::{FENCE, FINALIZER, MANAGER};
+use super::names::{FENCE, FINALIZER, MANAGER, MARKER};
 use super::observe::{Look, lever_title, target};
 use super::record::Recorded;
 use super::session::Session;
@@ -90,6 +90,10 @@ pub async fn act(
 
 fn by_us() -> PatchParams {
     PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() }
+}
+
+fn by_marker() -> PatchParams {
+    PatchParams { field_manager: Some(MARKER.to_owned()), ..PatchParams::default() }
 }
 
 async fn scale(scene: &Scene<'_>, replicas: u32, images: bool) -> Result<(), Error> {
@@ -226,7 +230,7 @@ async fn fence(scene: &Scene<'_>, ordinal: Ordinal, uid: &str, mark: &str) -> Re
 async fn fence_set(scene: &Scene<'_>, mark: Option<&str>) -> Result<(), Error> {
     let set = scene.look.set.as_ref().ok_or(Error::Incomplete("the StatefulSet is gone"))?;
     let api: Api<StatefulSet> = Api::namespaced(scene.context.client.clone(), scene.namespace);
-    let written = api.patch(&set.name_any(), &by_us(), &Patch::Merge(marked(&set.metadata, mark))).await;
+    let written = api.patch(&set.name_any(), &by_marker(), &Patch::Merge(marked(&set.metadata, mark))).await;
     written.map(drop).map_err(Error::api("marking the StatefulSet"))
 }
 
@@ -237,7 +241,7 @@ async fn fence_lever(scene: &Scene<'_>, title: &str, mark: Option<&str>) -> Resu
     let Some((_, service)) = all.find(|(name, _)| name == title) else { return Ok(()) };
     let api: Api<Service> = Api::namespaced(scene.context.client.clone(), scene.namespace);
     let patch = Patch::Merge(marked(&service.metadata, mark));
-    let written = api.patch(&service.name_any(), &by_us(), &patch).await;
+    let written = api.patch(&service.name_any(), &by_marker(), &patch).await;
     written.map(drop).map_err(Error::api("marking a Service"))
 }
 

@@ -2,6 +2,9 @@
 
 /// Field manager of all our writes.
 pub const MANAGER: &str = "lossless-upgrade";
+/// Field manager of our marks: the time that is kept for a manager must stay that of its last write
+/// to a lever.
+pub const MARKER: &str = "lossless-upgrade-marker";
 /// Keeps an object until its levers are put back and its surge is gone.
 pub const FINALIZER: &str = "lossless-upgrade.io/restore";
 /// On a pod: moves its resourceVersion so that a delete still under way conflicts.

@@ -14,14 +14,19 @@ use tokio::task::AbortHandle;
 
 use super::count::Counting;
 use super::wake::{self, Waker};
+use crate::api::LosslessUpgrade;
 use crate::runtime::metrics::Key;
 use crate::traffic::{LeverKind, WriteRecord};
 use crate::workflow::state::State;
+use crate::workflow::turn::later;
 
 /// The object that something is about.
 pub fn key<K: ResourceExt>(object: &K) -> Key {
     Key { namespace: object.namespace().unwrap_or_default(), name: object.name_any() }
 }
+
+/// A process that took a run over and then writes nothing for so long may be gone.
+const SILENCE: Duration = Duration::from_secs(30);
 
 /// The sessions of all objects.
 #[derive(Default)]
@@ -57,6 +62,10 @@ pub struct Session {
     pub left_alone: Option<String>,
     /// The run that this process knows of, and since when.
     known: Option<(String, Timestamp)>,
+    /// The run that this process has carried.
+    carried: Option<String>,
+    /// The version of the object that another carrier has written, and when it was first seen.
+    others: Option<(String, Timestamp)>,
     /// Our last write to each Service that a lever writes.
     pub writes: BTreeMap<(LeverKind, String), WriteRecord>,
     /// Since when each Service's value has been known to be in force, with that value.
@@ -89,6 +98,35 @@ impl Session {
     /// as one of another process, so that the name changes with each of them.
     pub fn process(&self, process: &str) -> String {
         format!("{process}.{}", self.unknown_outcomes)
+    }
+
+    /// Until when a run is left to another process that took it over from this one: as long as that one
+    /// shows a sign of life now and then. Two that do not elect a leader would take it from each other
+    /// without end.
+    pub fn yields(
+        &mut self,
+        process: &str,
+        object: &LosslessUpgrade,
+        state: &State,
+        now: Timestamp,
+    ) -> Option<Timestamp> {
+        let run = state.run.as_ref()?;
+        let ours = run.carrier.rsplit_once('.').is_some_and(|(carrier, _)| carrier == process);
+        if ours {
+            self.carried = Some(run.id.clone());
+            self.others = None;
+            return None;
+        }
+        if self.carried.as_ref() != Some(&run.id) {
+            return None;
+        }
+        let version = object.resource_version().unwrap_or_default();
+        let since = match &self.others {
+            Some((seen, since)) if *seen == version => *since,
+            Some(_) | None => now,
+        };
+        self.others = Some((version, since));
+        Some(later(since, SILENCE))
     }
 
     /// Since when this process has known of the run that is recorded.

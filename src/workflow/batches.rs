@@ -169,6 +169,10 @@ fn serving(turn: &mut Turn<'_>, run: &mut Run, pending: &OrdinalSet, first: &Ord
 }
 
 fn wait_for_others(turn: &Turn<'_>, run: &Run, out: &OrdinalSet) -> Next {
+    if out.is_empty() && run.surge == 0 && turn.base() <= 1 {
+        let text = "With one replica and no surge nobody would serve while it is replaced. Set spec.replicas of the StatefulSet to 2 or more, or abort and allow a surge";
+        return Wait::new(text).stalled(Reason::NoCapacity).into();
+    }
     let text = if out.is_empty() {
         format!(
             "Waiting for more pods to serve: {} do, and {} must while the next batch is out",

@@ -11,10 +11,12 @@ impl Turn<'_> {
         self.plan.batch_size(self.base(), self.set().is_some_and(|set| set.ordered_ready))
     }
 
-    /// The fewest pods that must serve: the original replicas where the surge covers a batch.
+    /// The fewest pods that must serve: the original replicas where the surge covers a batch, or would
+    /// by default had the batch not been made larger in mid-run.
     pub fn floor(&self, run: &Run) -> u32 {
         let (base, batch) = (self.base(), self.batch_size());
-        if run.surge >= batch { base } else { base.saturating_sub(batch) }.max(1.min(base))
+        if run.surge >= batch || self.plan.surge.is_none() { base } else { base.saturating_sub(batch) }
+            .max(1.min(base))
     }
 
     /// The fewest others that must serve while the batch is out: the floor; but where a run that is
@@ -32,18 +34,22 @@ impl Turn<'_> {
                 |lever: &LeverView| matches!(&lever.held, Held::Ordinals(held) if held.contains(ordinal));
             self.seen.levers.iter().all(held)
         };
-        // What lies beyond the replicas goes in any case.
-        let stays = |ordinal: Ordinal| self.set().is_some_and(|set| ordinal < set.first + set.replicas);
-        let serves =
-            |ordinal: &Ordinal| stays(*ordinal) && self.seen.pods.get(ordinal).is_some_and(|pod| pod.ready);
+        let serves = |ordinal: &Ordinal| {
+            self.stays(*ordinal) && self.seen.pods.get(ordinal).is_some_and(|pod| pod.ready)
+        };
         let taken = run.batch.ordinals.iter().any(|ordinal| serves(&ordinal) && !out(ordinal));
         let others = self.serving().difference(&run.batch.ordinals).len();
         !taken || others >= usize::try_from(self.needed(run)).unwrap_or(usize::MAX)
     }
 
-    /// The pods that serve: Ready and attached.
+    /// The pods that serve: Ready, attached, and not beyond the replicas, where they go in a moment.
     pub fn serving(&self) -> OrdinalSet {
         let ready = self.seen.pods.iter().filter(|(_, pod)| pod.ready).map(|(ordinal, _)| *ordinal);
-        ready.filter(|ordinal| !self.state.detached.contains(*ordinal)).collect()
+        ready.filter(|ordinal| !self.state.detached.contains(*ordinal) && self.stays(*ordinal)).collect()
+    }
+
+    /// Whether the ordinal lies within the replicas: a pod beyond them goes in a moment.
+    pub fn stays(&self, ordinal: Ordinal) -> bool {
+        self.set().is_some_and(|set| ordinal < set.first.saturating_add(set.replicas))
     }
 }

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::batches;
-use super::ordinals::OrdinalSet;
+use super::ordinals::{Ordinal, OrdinalSet};
 use super::plan::OnFailure;
 use super::reasons::{Problem, Reason};
 use super::state::{Batch, BatchKind, Goal, Outcome, Rest, Run, Step};
@@ -26,6 +26,8 @@ pub fn look(turn: &mut Turn<'_>, run: &mut Run) -> Option<Next> {
         .or_else(|| moved(turn, run))
         .or_else(|| halted(run))
         .or_else(|| surge_lost(turn, run))
+        .or_else(|| shrunk(turn, run))
+        .or_else(|| last_one(turn, run))
 }
 
 fn target_gone(turn: &mut Turn<'_>, run: &mut Run) -> Option<Next> {
@@ -81,7 +83,7 @@ fn heed(turn: &mut Turn<'_>, run: &mut Run) -> Option<Next> {
     let new = |asked: &Option<String>, handled: &Option<String>| asked.is_some() && asked != handled;
     let goes_on = matches!(run.goal, Goal::Upgrade | Goal::RollBack);
     let abort = new(&asked.abort, &handled.abort) && goes_on;
-    let rollback = new(&asked.rollback, &handled.rollback) && run.goal == Goal::Upgrade;
+    let rollback = new(&asked.rollback, &handled.rollback) && matches!(run.goal, Goal::Upgrade | Goal::Abort);
     let newest = turn.set().and_then(|set| set.update_revision.clone());
     if (abort || rollback) && newest.is_none() {
         // What is given up is the newest template, and a write of ours to it may just be on its way.
@@ -273,6 +275,50 @@ fn surge_lost(turn: &mut Turn<'_>, run: &mut Run) -> Option<Next> {
     Some(Next::Again)
 }
 
+/// The user wants fewer replicas than the batch has: a pod that is gone and lies beyond them does not
+/// come back, so nothing waits for it.
+fn shrunk(turn: &mut Turn<'_>, run: &mut Run) -> Option<Next> {
+    let set = turn.set()?;
+    let waits = match run.batch.kind {
+        BatchKind::Serving | BatchKind::Broken | BatchKind::Found => {
+            matches!(run.step, Step::Replace | Step::Verify | Step::Soak)
+        }
+        BatchKind::None | BatchKind::Canary | BatchKind::Retiring => false,
+    };
+    let end = set.first.saturating_add(set.replicas);
+    let lost = |ordinal: &Ordinal| *ordinal >= end && !turn.seen.pods.contains_key(ordinal);
+    let lost: OrdinalSet = run.batch.ordinals.iter().filter(lost).collect();
+    if !waits || lost.is_empty() {
+        return None;
+    }
+    let text = format!("spec.replicas is {}: nothing waits for {}", set.replicas, turn.seen.names(&lost));
+    turn.warn(Reason::ReplicasChanged, text);
+    turn.state.pods.retain(|record| !lost.contains(record.ordinal));
+    run.batch.ordinals = run.batch.ordinals.difference(&lost);
+    if run.batch.ordinals.is_empty() {
+        batches::turn_back(turn, run);
+    }
+    Some(Next::Again)
+}
+
+/// All others fell while the batch is out: it serves again rather than that nobody does.
+fn last_one(turn: &mut Turn<'_>, run: &mut Run) -> Option<Next> {
+    let out = matches!(run.batch.kind, BatchKind::Serving | BatchKind::Retiring)
+        && matches!(run.step, Step::Drain | Step::Replace);
+    let could_serve = turn.records().any(|(record, pod)| {
+        // What lies beyond the replicas goes in any case.
+        let is_out = turn.state.detached.contains(record.ordinal) && turn.stays(record.ordinal);
+        is_out && pod.is_some_and(|pod| pod.uid == record.uid && pod.ready)
+    });
+    if !out || !could_serve || !turn.serving().is_empty() || turn.base() == 0 {
+        return None;
+    }
+    let names = turn.batch_names(run);
+    turn.warn(Reason::OthersNotReady, format!("Nobody else serves any more, so {names} serves again"));
+    batches::turn_back(turn, run);
+    Some(Next::Again)
+}
+
 /// The new version failed.
 pub fn fail(turn: &mut Turn<'_>, run: &mut Run, problem: Problem) -> Next {
     match (run.goal, turn.plan.on_failure) {
@@ -307,6 +353,7 @@ pub fn roll_back(turn: &mut Turn<'_>, run: &mut Run, problem: Problem) -> Next {
         rest::reject(turn, run.to.clone());
     }
     run.goal = Goal::RollBack;
+    run.leaving_since = None;
     run.failed = Some(run.to.clone());
     run.cause = Some(problem);
     run.halted = None;

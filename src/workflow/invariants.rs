@@ -105,7 +105,9 @@ fn nothing_owing_goes(moment: &Moment<'_>) -> Result<(), String> {
 
 fn serving(moment: &Moment<'_>, without: &OrdinalSet) -> usize {
     let detached = &moment.decision.state.detached;
-    let ready = moment.seen.pods.iter().filter(|(_, pod)| pod.ready);
+    // What lies beyond the replicas goes in a moment.
+    let end = moment.seen.set.as_ref().map_or(u32::MAX, |set| set.first.saturating_add(set.replicas));
+    let ready = moment.seen.pods.iter().filter(|(ordinal, pod)| pod.ready && **ordinal < end);
     ready.filter(|(ordinal, _)| !detached.contains(**ordinal) && !without.contains(**ordinal)).count()
 }
 
@@ -147,7 +149,8 @@ fn capacity_stays(moment: &Moment<'_>) -> Result<(), String> {
     // The surge itself may go once every pod that was there before serves.
     let surge: OrdinalSet = Observed::ordinals(set, saved.replicas, saved.replicas + run.surge);
     let batch = moment.plan.batch_size(saved.replicas, set.ordered_ready);
-    let floor = if run.surge >= batch { saved.replicas } else { saved.replicas.saturating_sub(batch) };
+    let covered = run.surge >= batch || moment.plan.surge.is_none();
+    let floor = if covered { saved.replicas } else { saved.replicas.saturating_sub(batch) };
     let leaving_for_good = run.leaving_since.is_some();
     let left = serving(moment, &taken);
     let needed = usize::try_from(floor).unwrap_or(usize::MAX);
@@ -202,7 +205,8 @@ fn removal_is_exact(moment: &Moment<'_>) -> Result<(), String> {
 
 fn somebody_serves(moment: &Moment<'_>) -> Result<(), String> {
     let taken = taken(moment);
-    if !taken.is_empty() && serving(moment, &taken) == 0 {
+    let nobody_must = moment.decision.state.saved.as_ref().is_some_and(|saved| saved.replicas == 0);
+    if !taken.is_empty() && serving(moment, &taken) == 0 && !nobody_must {
         return Err(format!("taking `{taken}` leaves nobody"));
     }
     Ok(())

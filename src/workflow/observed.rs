@@ -35,6 +35,8 @@ pub struct Observed {
     /// The process that looks. No two processes have the same name, nor has one that cannot tell
     /// what became of its last write the same as before.
     pub process: String,
+    /// Another process took the run over from this one and still carries it: until then it is left alone.
+    pub yields_until: Option<Timestamp>,
     /// Since when this process has known of the run. What was recorded before, another one has
     /// recorded by a clock that may differ.
     pub known_since: Timestamp,

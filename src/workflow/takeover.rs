@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use super::decision::Effect;
 use super::observed::Held;
 use super::state::{Run, Step};
-use super::turn::{Next, Turn, later};
+use super::turn::{Next, Turn, Wait, later};
 
 /// How far the clocks of two operators may differ.
 const SKEW: Duration = Duration::from_secs(30);
@@ -21,6 +21,11 @@ pub fn look(turn: &Turn<'_>, run: &mut Run) -> Option<Next> {
         return None;
     }
     if run.carrier != turn.seen.process {
+        if let Some(until) = turn.seen.yields_until.filter(|until| *until > turn.now) {
+            let text =
+                format!("Another operator, {}, carries this run; is leader election off?", run.carrier);
+            return Some(Wait::new(text).until(until).into());
+        }
         run.carrier.clone_from(&turn.seen.process);
         // Before the surge is asked for nothing is written but counters, which do no harm.
         run.fencing = run.step != Step::Preflight;

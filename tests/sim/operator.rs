@@ -328,6 +328,7 @@ impl World {
                 .map(|pod| (revision(&pod.image), pod.image.clone()))
                 .collect(),
             actions: self.actions.clone(),
+            yields_until: None,
             process: format!("operator-{}", self.processes),
             known_since: self
                 .memory

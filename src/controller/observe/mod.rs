@@ -94,6 +94,12 @@ pub async fn look(
         templates: BTreeMap::new(),
         actions: actions(object),
         process: session.process(&controller.context.process),
+        yields_until: session.yields(
+            &controller.context.process,
+            object,
+            state,
+            controller.context.clock.now(),
+        ),
         known_since: session.knows(state, controller.context.clock.now()),
     };
     let mut levers = traffic::levers(&object.spec.traffic.levers)?;

@@ -104,9 +104,14 @@ fn timed_out(turn: &mut Turn<'_>, run: &mut Run, held: &[Left], text: &str) -> N
         (OnTimeout::Rollback, Goal::Upgrade) if serving => AfterTimeout::RolledBack,
         (OnTimeout::Pause | OnTimeout::Rollback, _) => AfterTimeout::Paused,
     };
-    if run.timeouts.len() < MOST_TIMEOUTS {
-        let ordinals = held.iter().map(|held| held.ordinal).collect();
-        run.timeouts.push(DrainTimeout { ordinals, then });
+    let timeout = DrainTimeout { ordinals: held.iter().map(|held| held.ordinal).collect(), then };
+    let leaves = matches!(run.goal, Goal::Abort | Goal::Release);
+    if run.timeouts.len() < MOST_TIMEOUTS && !(leaves && run.timeouts.last() == Some(&timeout)) {
+        run.timeouts.push(timeout);
+    }
+    if leaves && then == AfterTimeout::Paused {
+        // Only the surge is left to drain: it goes when its last client does.
+        return Wait::new(left).stalled(Reason::DrainTimedOut).into();
     }
     match then {
         AfterTimeout::Proceeded => {

@@ -1,5 +1,6 @@
 //! Delete the pods of the batch, so that they come back at the update revision.
 
+use crate::workflow::batches;
 use crate::workflow::checks::{Guard, refusal};
 use crate::workflow::decision::Effect;
 use crate::workflow::levers;
@@ -14,6 +15,14 @@ pub fn look(turn: &mut Turn<'_>, run: &mut Run) -> Next {
         .records()
         .filter_map(|(record, pod)| Some((record.clone(), pod.filter(|pod| pod.uid == record.uid)?)))
         .collect();
+    let alive =
+        |(record, pod): &(PodRecord, &PodView)| !pod.terminating && !turn.owes_nothing(record.ordinal, pod);
+    if run.batch.kind == BatchKind::Broken && old.iter().any(alive) {
+        // What was thought to owe nothing has come to life, and was counted without a detach. It goes
+        // in its turn, if it has to.
+        batches::turn_back(turn, run);
+        return Next::Again;
+    }
     if let Some((record, pod)) = old.iter().find(|(_, pod)| !pod.terminating) {
         return match refusal(turn.guards, turn, run, record, pod) {
             None => {
@@ -60,14 +69,8 @@ fn refused(turn: &mut Turn<'_>, run: &mut Run, guard: Guard, name: &str, why: &s
         Guard::LeversHold => levers::still_held(turn, run).unwrap_or_else(|| {
             Wait::new(text).deadline(deadline, turn.now, Reason::LeverNotConfirmed).into()
         }),
-        Guard::Recorded | Guard::LeversConfirmed | Guard::Drained if run.batch.kind != BatchKind::Broken => {
-            turn.enter(run, if guard == Guard::LeversConfirmed { Step::Detach } else { Step::Drain });
-            Next::Again
-        }
-        // A pod that was thought to owe nothing has come to life.
         Guard::Recorded | Guard::LeversConfirmed | Guard::Drained => {
-            run.batch.kind = BatchKind::Serving;
-            turn.enter(run, Step::Detach);
+            turn.enter(run, if guard == Guard::LeversConfirmed { Step::Detach } else { Step::Drain });
             Next::Again
         }
         Guard::RevisionUnmoved => {

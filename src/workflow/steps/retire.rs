@@ -6,6 +6,7 @@ use crate::workflow::batches;
 use crate::workflow::checks::{Guard, SURGE_GUARDS, refusal};
 use crate::workflow::decision::Effect;
 use crate::workflow::levers;
+use crate::workflow::observed::{Confirmation, LeverView};
 use crate::workflow::reasons::Reason;
 use crate::workflow::state::{PodState, Run, Step};
 use crate::workflow::steps::attach;
@@ -47,9 +48,16 @@ pub fn look(turn: &mut Turn<'_>, run: &mut Run) -> Next {
         let effect = Effect::Scale { replicas: base, images: false };
         return Next::Act(effect, format!("Back to {base} replicas; {} may go", turn.seen.names(&surge)));
     }
+    let deadline = later(turn.first_entered(run), TIMEOUT);
+    if set.update_revision.is_none() && !surge.is_empty() {
+        // Until then it makes a surge pod that goes anew, and that one would get connections if the
+        // levers were back.
+        return Wait::new("Waiting for the StatefulSet controller to take notice of the replicas")
+            .deadline(deadline, turn.now, Reason::ReclaimTimedOut)
+            .into();
+    }
     let left = turn.records().find_map(|(record, pod)| Some((record.clone(), pod?)));
     if let Some((record, pod)) = left {
-        let deadline = later(turn.first_entered(run), TIMEOUT);
         let held_up = later(turn.since(run.entered), HELD_UP);
         let in_time = turn.now < held_up;
         if pod.uid == record.uid && !pod.terminating && !in_time {
@@ -70,6 +78,13 @@ pub fn look(turn: &mut Turn<'_>, run: &mut Run) -> Next {
         let wait = if in_time { wait.until(held_up) } else { wait };
         return wait.deadline(deadline, turn.now, Reason::ReclaimTimedOut).into();
     }
+    let unrecorded = surge.iter().find_map(|ordinal| turn.seen.pods.get(&ordinal));
+    if let Some(pod) = unrecorded {
+        // It came late, while the levers hold it: it goes before it gets a connection.
+        return Wait::new(format!("Waiting for {} to go, which came late", pod.name))
+            .deadline(deadline, turn.now, Reason::ReclaimTimedOut)
+            .into();
+    }
     if !surge.is_empty() {
         turn.note(Reason::SurgeRemoved, format!("{base} replicas again"));
     }
@@ -88,6 +103,9 @@ fn not_yet(turn: &mut Turn<'_>, run: &mut Run) -> Option<Next> {
         let deadline = later(turn.first_entered(run), TIMEOUT);
         let wait = Wait::new(format!("Waiting for {} to end, which somebody deleted", pod.name));
         return Some(wait.deadline(deadline, turn.now, Reason::ReclaimTimedOut).into());
+    }
+    if let Some(next) = absent_are_held(turn, run) {
+        return Some(next);
     }
     let guards: Vec<Guard> =
         turn.guards.iter().copied().filter(|guard| SURGE_GUARDS.contains(guard)).collect();
@@ -113,4 +131,21 @@ fn not_yet(turn: &mut Turn<'_>, run: &mut Run) -> Option<Next> {
         turn.begin(run, run.batch.kind, ordinals, Step::Detach);
         Next::Again
     }))
+}
+
+/// A surge pod that is away just now may come back before the controller takes notice of the
+/// replicas: the levers hold it then, in force.
+fn absent_are_held(turn: &mut Turn<'_>, run: &mut Run) -> Option<Next> {
+    if run.batch.ordinals.iter().all(|ordinal| turn.seen.pods.contains_key(&ordinal)) {
+        return None;
+    }
+    if let Some(next) = levers::still_held(turn, run) {
+        return Some(next);
+    }
+    let in_force = |lever: &LeverView| matches!(lever.confirmed, Confirmation::Confirmed(_));
+    if turn.seen.levers.iter().all(in_force) {
+        return None;
+    }
+    turn.enter(run, Step::Detach);
+    Some(Next::Again)
 }

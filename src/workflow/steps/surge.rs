@@ -58,8 +58,14 @@ pub fn look(turn: &mut Turn<'_>, run: &mut Run) -> Next {
     }
     let deadline = later(turn.since(run.entered), turn.plan.verify.timeout);
     if turn.now >= deadline {
+        let out = turn.base_ordinals().difference(&turn.serving());
+        let why = if set.ordered_ready && !out.is_empty() {
+            format!("{} is not Ready and holds them up, as the pods start in order", turn.seen.names(&out))
+        } else {
+            "look for a quota or an admission that forbids them".to_owned()
+        };
         let text = format!(
-            "The surge pods {} were not created in time: look for a quota or an admission that forbids them (`kubectl describe statefulset {}`)",
+            "The surge pods {} were not created in time: {why} (`kubectl describe statefulset {}`)",
             turn.seen.names(&surge),
             set.name
         );

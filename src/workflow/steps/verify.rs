@@ -9,7 +9,10 @@ use crate::workflow::turn::{Next, Turn, Wait, later};
 
 /// Waits until every pod of the batch is good.
 pub fn look(turn: &mut Turn<'_>, run: &mut Run) -> Next {
-    came_anew(turn);
+    if came_anew(turn) {
+        // A pod of its own time; that it took several is seen in the deadline.
+        turn.enter(run, Step::Verify);
+    }
     replace::adopt(turn);
     let elsewhere = |pod: &PodView| !pod.terminating && pod.revision != run.to;
     if turn.records().any(|(_, pod)| pod.is_some_and(elsewhere)) {
@@ -22,13 +25,22 @@ pub fn look(turn: &mut Turn<'_>, run: &mut Run) -> Next {
     let overdue = turn.now >= deadline;
     let mut faults: Vec<Fault> =
         turn.records().filter_map(|(record, pod)| fault(turn, record, pod)).collect();
-    faults.sort_by_key(|fault| matches!(fault, Fault::NotYet { .. }));
+    faults.sort_by_key(|fault| match fault {
+        Fault::Never(_) => 0,
+        Fault::Ending(_) => 1,
+        Fault::NotYet { .. } => 2,
+    });
+    let wait = |why: &str, deadline| {
+        Wait::new(format!("Verifying: {why}")).deadline(deadline, turn.now, Reason::VerifyFailed)
+    };
     match faults.into_iter().next() {
         Some(Fault::Never(why)) => return failed(turn, run, &why, false),
+        // Whoever ends it, and however long its node is away, says nothing about the version.
+        Some(Fault::Ending(why)) => return wait(&why, deadline).into(),
         Some(Fault::NotYet { why, no_room }) if overdue => return failed(turn, run, &why, no_room),
         Some(Fault::NotYet { why, .. }) => {
-            let wait = Wait::new(format!("Verifying: {why}"));
-            return wait.deadline(deadline, turn.now, Reason::VerifyFailed).into();
+            let whole = later(turn.first_entered(run), turn.plan.verify.timeout);
+            return wait(&why, whole).until(deadline).into();
         }
         None => {}
     }
@@ -39,8 +51,8 @@ pub fn look(turn: &mut Turn<'_>, run: &mut Run) -> Next {
     Next::Again
 }
 
-/// Notes pods that came anew without our hand, and remembers which were Ready.
-fn came_anew(turn: &mut Turn<'_>) {
+/// Notes pods that came anew without our hand, and remembers which were Ready. Whether there are any.
+fn came_anew(turn: &mut Turn<'_>) -> bool {
     let seen = turn.seen;
     let mut gone = Vec::new();
     for record in &mut turn.state.pods {
@@ -51,17 +63,21 @@ fn came_anew(turn: &mut Turn<'_>) {
             gone.push(pod.name.clone());
         }
     }
+    let any = !gone.is_empty();
     for name in gone {
         turn.warn(
             Reason::UpgradedWithoutDrain,
             format!("{name} was replaced by somebody else; it is verified anew"),
         );
     }
+    any
 }
 
 enum Fault {
     /// It cannot become good.
     Never(String),
+    /// It is on its way out.
+    Ending(String),
     /// It may still become good.
     NotYet { why: String, no_room: bool },
 }
@@ -73,7 +89,7 @@ fn fault(turn: &Turn<'_>, record: &PodRecord, pod: Option<&PodView>) -> Option<F
         return Some(Fault::NotYet { why, no_room: true });
     };
     if pod.terminating {
-        return not_yet(format!("{} is being deleted", pod.name));
+        return Some(Fault::Ending(format!("{} is being deleted", pod.name)));
     }
     if let Some(why) = restarted(turn, record, pod) {
         return Some(Fault::Never(why));
