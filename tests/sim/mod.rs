@@ -7,6 +7,7 @@ pub mod balancer;
 pub mod chance;
 pub mod cluster;
 pub mod judge;
+pub mod moments;
 pub mod operator;
 pub mod plans;
 pub mod telling;
