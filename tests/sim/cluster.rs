@@ -179,6 +179,14 @@ impl Cluster {
         }
     }
 
+    /// Deletes the StatefulSet, and its pods with it.
+    pub fn delete_set(&mut self, now: i64) {
+        self.set = None;
+        for ordinal in self.pods.keys().copied().collect::<Vec<_>>() {
+            self.delete(ordinal, now, false);
+        }
+    }
+
     /// One second of pods and of the StatefulSet controller. Answers which pods the controller
     /// began to remove because of a scale-down.
     pub fn tick(&mut self, now: i64) -> Vec<Ordinal> {
