@@ -143,3 +143,17 @@ fn a_word_that_has_nothing_to_act_on_is_answered() {
         assert!(world.tale().contains("NothingUnderWay"), "{}", world.tale());
     }
 }
+
+#[test]
+fn no_deadline_runs_while_another_update_strategy_holds_the_run() {
+    for step in [Step::Detach, Step::Drain, Step::Verify, Step::Attach] {
+        let mut world = upgrade(3, one_by_one());
+        until(&mut world, step, BatchKind::Serving);
+        world.cluster.rolls = false;
+        world.cluster.set.as_mut().unwrap().on_delete = false;
+        world.run_until(400, |_| false);
+        world.cluster.set.as_mut().unwrap().on_delete = true;
+        finish(&mut world);
+        assert_eq!(world.state.rest, Rest::Succeeded, "{step:?}\n{}", world.tale());
+    }
+}

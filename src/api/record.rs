@@ -105,7 +105,7 @@ fn run(status: RunStatus) -> Run {
         draining_since,
         forced,
         turned_back,
-        paused,
+        held,
         leaving_since,
         drain_timeouts,
     } = status;
@@ -132,7 +132,7 @@ fn run(status: RunStatus) -> Run {
         draining_since,
         forced,
         turned_back,
-        paused,
+        held,
         leaving_since,
         timeouts: drain_timeouts.into_iter().map(timeout).collect(),
     }
@@ -162,7 +162,7 @@ fn run_status(run: Run) -> RunStatus {
         draining_since,
         forced,
         turned_back,
-        paused,
+        held,
         leaving_since,
         timeouts,
     } = run;
@@ -191,7 +191,7 @@ fn run_status(run: Run) -> RunStatus {
         draining_since,
         forced,
         turned_back,
-        paused,
+        held,
         leaving_since,
         drain_timeouts: timeouts.into_iter().map(timeout_status).collect(),
     }
@@ -270,7 +270,7 @@ mod tests {
                 draining_since: Some(at(3)),
                 forced: true,
                 turned_back: true,
-                paused: true,
+                held: true,
                 leaving_since: Some(at(4)),
                 timeouts: timeouts(),
             }),

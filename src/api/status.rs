@@ -171,9 +171,9 @@ pub struct RunStatus {
     /// The batch is put back without having been replaced.
     #[serde(default, skip_serializing_if = "is_default")]
     pub turned_back: bool,
-    /// `spec.paused` held it at the last look.
+    /// `spec.paused` or another update strategy held it at the last look.
     #[serde(default, skip_serializing_if = "is_default")]
-    pub paused: bool,
+    pub held: bool,
     /// When it was told to leave.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::maybe_time")]

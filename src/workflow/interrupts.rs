@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::batches;
+use super::holds;
 use super::ordinals::{Ordinal, OrdinalSet};
 use super::plan::OnFailure;
 use super::reasons::{Problem, Reason};
@@ -21,8 +22,7 @@ pub fn look(turn: &mut Turn<'_>, run: &mut Run) -> Option<Next> {
         .or_else(|| target_gone(turn, run))
         .or_else(|| released(turn, run))
         .or_else(|| heed(turn, run))
-        .or_else(|| paused(turn, run))
-        .or_else(|| rolling(turn, run))
+        .or_else(|| holds::look(turn, run))
         .or_else(|| moved(turn, run))
         .or_else(|| halted(run))
         .or_else(|| surge_lost(turn, run))
@@ -133,52 +133,11 @@ fn forgive(turn: &mut Turn<'_>, run: &mut Run) {
 }
 
 /// Deadlines count anew from here: the wait was the user's.
-fn resume(turn: &mut Turn<'_>, run: &mut Run) {
+pub fn resume(turn: &mut Turn<'_>, run: &mut Run) {
     let step = run.step;
     run.draining_since = run.draining_since.map(|_| turn.now);
     turn.enter(run, step);
     turn.got_somewhere(run);
-}
-
-fn paused(turn: &mut Turn<'_>, run: &mut Run) -> Option<Next> {
-    if !turn.plan.paused || run.goal == Goal::Release {
-        if run.paused {
-            run.paused = false;
-            resume(turn, run);
-        }
-        return None;
-    }
-    if !run.paused {
-        run.paused = true;
-        turn.note(
-            Reason::PausedByUser,
-            format!("Paused in {:?}; nothing moves until spec.paused is false", run.phase()),
-        );
-    }
-    if let Some(next) = attach::fence(turn, run) {
-        return Some(next);
-    }
-    let detached = if turn.state.detached.is_empty() {
-        "nothing is detached".to_owned()
-    } else {
-        format!("{} stay detached", turn.seen.names(&turn.state.detached))
-    };
-    Some(Wait::new(format!("Paused by spec.paused; {detached}")).into())
-}
-
-/// Under another strategy than `OnDelete` Kubernetes replaces the pods itself, whoever they serve.
-/// The run deletes nothing beside that; it may still be ended.
-fn rolling(turn: &Turn<'_>, run: &Run) -> Option<Next> {
-    let set = turn.set()?;
-    let goes_on = matches!(run.goal, Goal::Upgrade | Goal::RollBack);
-    if set.on_delete || !goes_on || run.step == Step::Restore {
-        return None;
-    }
-    let text = format!(
-        "StatefulSet {} was switched to another update strategy than OnDelete in mid-run, so Kubernetes replaces its pods itself, without draining them. Set spec.updateStrategy.type back to OnDelete and the run goes on, or set the annotation lossless-upgrade.io/abort",
-        set.name
-    );
-    attach::fence(turn, run).or_else(|| Some(Wait::new(text).stalled(Reason::NotOnDelete).into()))
 }
 
 /// The StatefulSet has another update revision than the run's.
@@ -374,7 +333,7 @@ pub fn leave(turn: &mut Turn<'_>, run: &mut Run, goal: Goal, problem: Problem) -
     run.goal = goal;
     run.cause = Some(problem);
     run.halted = None;
-    run.paused = false;
+    run.held = false;
     run.first_entered.clear();
     run.leaving_since = Some(turn.now);
     let untouched = run.step == Step::Preflight;

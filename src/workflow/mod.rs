@@ -5,6 +5,7 @@ pub mod batches;
 pub mod capacity;
 pub mod checks;
 pub mod decision;
+pub mod holds;
 pub mod interrupts;
 pub mod invariants;
 pub mod levers;

@@ -101,8 +101,8 @@ pub struct Run {
     pub forced: bool,
     /// The batch is put back without having been replaced, or its revision moved under it.
     pub turned_back: bool,
-    /// `spec.paused` held the run at the last look.
-    pub paused: bool,
+    /// `spec.paused` or another update strategy held the run at the last look.
+    pub held: bool,
     /// When the run was told to leave (abort, deletion); bounds how long a deletion waits.
     pub leaving_since: Option<Timestamp>,
     /// Drains that were not over in time.

@@ -79,6 +79,8 @@ pub struct Cluster {
     pub lag: i64,
     /// Lengths of the connections, in turn.
     pub lengths: Vec<i64>,
+    /// Whether the controller rolls the pods where the update strategy lets it.
+    pub rolls: bool,
     /// Ordinals from here on are forbidden by a quota.
     pub quota: Option<Ordinal>,
     births: u32,
@@ -108,6 +110,7 @@ impl Cluster {
             grace: 3,
             lag: 1,
             lengths: vec![1, 3, 7],
+            rolls: true,
             quota: None,
             births: 0,
         };
@@ -222,7 +225,7 @@ impl Cluster {
                 return Vec::new();
             }
         }
-        if rolling {
+        if rolling && self.rolls {
             self.roll(replicas, &image, now);
         }
         let mut condemned: Vec<Ordinal> =

@@ -97,7 +97,7 @@ impl World {
     /// Judges the end of a story: a proper end, or a wait that says why.
     pub fn judge_end(&mut self) {
         if let Some(run) = self.state.run.clone() {
-            if self.memory.stalled.is_none() && !run.paused {
+            if self.memory.stalled.is_none() && !run.held {
                 let message = self.memory.message.clone();
                 self.violate(format!("the run does not end and is not stalled: {message}"));
             }

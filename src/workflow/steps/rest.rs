@@ -212,7 +212,7 @@ fn begin(turn: &mut Turn<'_>, set: &SetView, revision: String, images: bool) {
         draining_since: None,
         forced: false,
         turned_back: false,
-        paused: false,
+        held: false,
         leaving_since: None,
         timeouts: Vec::new(),
     };
