@@ -1,0 +1,73 @@
+//! Clients: one new connection a second to each pod that the load balancer sends to, and each stays
+//! for a while.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::balancer::Balancer;
+use super::{is_ending, pods, uid};
+use crate::fake::store::Store;
+
+/// How long connections stay, in turn, in seconds.
+const STAYS: [i64; 3] = [1, 3, 7];
+
+/// All connections.
+#[derive(Default)]
+pub struct Clients {
+    /// When each ends, by pod uid.
+    open: BTreeMap<String, Vec<Timestamp>>,
+    seen: BTreeMap<String, Seen>,
+    last: Option<Timestamp>,
+    turn: usize,
+    /// Connections that were sent to a pod that ends or is gone.
+    pub misled: Vec<String>,
+}
+
+/// What a counter in the pod saw in the last second.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Seen {
+    pub most: u64,
+    pub opened: u64,
+}
+
+impl Clients {
+    pub fn tick(&mut self, store: &Store, balancer: &Balancer, now: Timestamp) {
+        if self.last.is_some_and(|last| now.duration_since(last) < SignedDuration::from_secs(1)) {
+            return;
+        }
+        self.last = Some(now);
+        self.seen = self
+            .open
+            .iter()
+            .map(|(uid, open)| (uid.clone(), Seen { most: open.len() as u64, opened: 0 }))
+            .collect();
+        for open in self.open.values_mut() {
+            open.retain(|end| *end > now);
+        }
+        let pods = pods(store);
+        for uid_of in balancer.attached.keys() {
+            if !pods.iter().any(|pod| uid(pod) == uid_of && !is_ending(pod)) {
+                self.misled.push(format!("a client was sent to the pod {uid_of}, which ends or is gone"));
+                continue;
+            }
+            self.turn += 1;
+            let end =
+                now.checked_add(SignedDuration::from_secs(STAYS[self.turn % STAYS.len()])).unwrap_or(now);
+            self.open.entry(uid_of.clone()).or_default().push(end);
+            let seen = self.seen.entry(uid_of.clone()).or_default();
+            seen.opened += 1;
+            seen.most += 1;
+        }
+        self.open.retain(|uid_of, _| pods.iter().any(|pod| uid(pod) == uid_of));
+    }
+
+    pub fn of(&self, uid: &str) -> Seen {
+        self.seen.get(uid).copied().unwrap_or_default()
+    }
+
+    /// Connections that are open now.
+    pub fn left(&self, uid: &str) -> usize {
+        self.open.get(uid).map_or(0, Vec::len)
+    }
+}

@@ -1,0 +1,118 @@
+//! What acts in a cluster beside the operator. It acts on the store itself, four times a second.
+
+mod balancer;
+mod clients;
+mod kubelet;
+mod stateful_set;
+
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+
+use super::call::Resource;
+use super::judge::Judge;
+use super::store::{Author, Key, Store};
+pub use balancer::{Balancer, WEIGHTS, out as weightless};
+pub use clients::Clients;
+pub use kubelet::{FLAKY, Kubelet};
+pub use stateful_set::SetController;
+
+/// Everything happens in it.
+pub const NAMESPACE: &str = "shop";
+/// The StatefulSet, the Service and the upgrade.
+pub const NAME: &str = "web";
+
+/// All of them.
+#[derive(Default)]
+pub struct Cluster {
+    sets: SetController,
+    kubelet: Kubelet,
+    pub balancer: Balancer,
+    clients: Clients,
+    pub judge: Judge,
+}
+
+impl Cluster {
+    /// A quarter of a second.
+    pub fn tick(&mut self, store: &mut Store, now: Timestamp) {
+        // What was deleted since the last tick had the connections of the last tick.
+        self.judge.look(store, &self.balancer, &self.clients);
+        self.sets.tick(store, now);
+        self.judge.look(store, &self.balancer, &self.clients);
+        self.balancer.tick(store, now);
+        self.clients.tick(store, &self.balancer, now);
+        self.kubelet.tick(store, &self.clients, now);
+    }
+}
+
+/// A StatefulSet with a Service, as a user applies them.
+pub fn apply(store: &mut Store, replicas: u32, image: &str, now: Timestamp) {
+    let author = Author { manager: "kubectl", at: now };
+    let labels = json!({"app": NAME});
+    let set = json!({
+        "metadata": {"labels": labels},
+        "spec": {
+            "replicas": replicas, "serviceName": NAME, "podManagementPolicy": "Parallel",
+            "updateStrategy": {"type": "OnDelete"}, "selector": {"matchLabels": labels},
+            "template": {
+                "metadata": {"labels": labels},
+                "spec": {
+                    "terminationGracePeriodSeconds": 30,
+                    "containers": [
+                        {"name": "app", "image": image, "ports": [{"name": "http", "containerPort": 8080}]},
+                        {"name": "side", "image": "side:1"},
+                    ],
+                },
+            },
+        },
+    });
+    let service = json!({
+        "metadata": {"annotations": {
+            "service.cloud.tencent.com/direct-access": "true",
+            WEIGHTS: balancer::BEFORE,
+        }},
+        "spec": {
+            "type": "LoadBalancer", "selector": labels,
+            "ports": [{"name": "http", "port": 80, "targetPort": "http", "protocol": "TCP"}],
+        },
+    });
+    for (resource, object) in [(Resource::StatefulSets, set), (Resource::Services, service)] {
+        store.create(&Key::new(resource, NAMESPACE, NAME), object, author).expect("a new object");
+    }
+}
+
+/// The StatefulSet's pods.
+fn pods(store: &Store) -> Vec<Arc<Value>> {
+    store.list(Resource::Pods, NAMESPACE).cloned().collect()
+}
+
+fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
+    object.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+}
+
+pub fn uid(object: &Value) -> &str {
+    object["metadata"]["uid"].as_str().unwrap_or_default()
+}
+
+pub fn name(object: &Value) -> &str {
+    object["metadata"]["name"].as_str().unwrap_or_default()
+}
+
+pub fn ordinal(pod: &Value) -> Option<u32> {
+    name(pod).rsplit_once('-')?.1.parse().ok()
+}
+
+pub fn is_ending(object: &Value) -> bool {
+    object["metadata"]["deletionTimestamp"].is_string()
+}
+
+pub fn is_ready(pod: &Value) -> bool {
+    let conditions = pod["status"]["conditions"].as_array().into_iter().flatten();
+    !is_ending(pod) && conditions.into_iter().any(|one| one["type"] == "Ready" && one["status"] == "True")
+}
+
+/// How long ago it was.
+fn age(since: Timestamp, now: Timestamp) -> SignedDuration {
+    now.duration_since(since)
+}

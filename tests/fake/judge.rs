@@ -1,0 +1,63 @@
+//! What may never happen, told by the cluster itself and not by the operator.
+
+use std::collections::BTreeMap;
+
+use super::OPERATOR;
+use super::call::Resource;
+use super::cluster::{Balancer, Clients, NAMESPACE, is_ready, name, uid, weightless};
+use super::store::Store;
+
+/// Sees everything.
+#[derive(Default)]
+pub struct Judge {
+    /// So many pods must serve; none before the story begins.
+    pub floor: usize,
+    pub violations: Vec<String>,
+    /// What went because the operator wanted it: name and revision, in order.
+    pub gone: Vec<(String, String)>,
+    looked_at: usize,
+    version: u64,
+    misled: usize,
+    times: BTreeMap<String, usize>,
+}
+
+impl Judge {
+    pub fn look(&mut self, store: &Store, balancer: &Balancer, clients: &Clients) {
+        for deletion in &store.deletions[self.looked_at..] {
+            let pod = &deletion.object;
+            let (uid, name) = (uid(pod), name(pod));
+            let revision = pod["metadata"]["labels"]["controller-revision-hash"].as_str().unwrap_or_default();
+            self.gone.push((name.to_owned(), revision.to_owned()));
+            if clients.left(uid) > 0 {
+                self.violations.push(format!("{name} goes with {} connections", clients.left(uid)));
+            }
+            if balancer.attached.contains_key(uid) {
+                self.violations.push(format!("{name} goes while the load balancer sends it connections"));
+            }
+            let times = self.times.entry(uid.to_owned()).or_default();
+            *times += 1;
+            if *times > 1 && deletion.manager == OPERATOR {
+                self.violations.push(format!("{name} is deleted {times} times"));
+            }
+        }
+        self.looked_at = store.deletions.len();
+        self.violations.extend(clients.misled[self.misled..].iter().cloned());
+        self.misled = clients.misled.len();
+
+        let pods: Vec<_> = store.list(Resource::Pods, NAMESPACE).collect();
+        let serving =
+            pods.iter().filter(|pod| is_ready(pod) && balancer.attached.contains_key(uid(pod))).count();
+        if serving < self.floor {
+            self.violations.push(format!("only {serving} pods serve"));
+        }
+        if store.version() == self.version {
+            return;
+        }
+        self.version = store.version();
+        let out = store.list(Resource::Services, NAMESPACE).map(|service| weightless(service).len()).max();
+        if out > Some(1) {
+            self.violations.push(format!("{out:?} pods are detached"));
+        }
+        self.violations.dedup();
+    }
+}

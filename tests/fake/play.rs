@@ -1,0 +1,246 @@
+//! A whole upgrade by the real controller, with one thing that goes wrong, in virtual time.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use futures::FutureExt;
+use jiff::SignedDuration;
+use lossless_upgrade::controller::{self, Context};
+use lossless_upgrade::runtime::clock::Clock;
+use lossless_upgrade::runtime::metrics::Metrics;
+use lossless_upgrade::runtime::ready::ReadyGate;
+use serde_json::{Value, json};
+use tokio::task::{JoinHandle, LocalSet, spawn_local};
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use super::call::Resource;
+use super::cluster::{self, Cluster, FLAKY, NAME, NAMESPACE, WEIGHTS};
+use super::fault::{Made, Plan};
+use super::server::Server;
+use super::store::{Author, Key};
+
+/// When every story begins.
+const WALL: &str = "2026-01-05T08:00:00.3Z";
+/// Between two looks of the cluster's own controllers.
+const TICK: Duration = Duration::from_millis(250);
+/// Until all is at rest before the story, and after it.
+const REST: usize = 60;
+/// A dead process is started again after this long.
+const RESTART: Duration = Duration::from_secs(2);
+/// A story that is not over by then hangs.
+const LIMIT: Duration = Duration::from_hours(1);
+/// How long the first process lives on beside the second.
+const BOTH: Duration = Duration::from_secs(20);
+/// The replicas before and after.
+const REPLICAS: u32 = 3;
+
+/// What is upgraded, and by whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Story {
+    /// `spec.images` names a good image.
+    Good,
+    /// `spec.images` names an image that restarts in its first soak: back to the old one.
+    Flaky,
+    /// At this time a second process begins, with another clock. The first one goes on beside it for
+    /// a while, and its writes come late.
+    TakenOver { after: Duration, skew: SignedDuration, late: Duration },
+}
+
+/// How it ended: the same whatever went wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct End {
+    pub phase: String,
+    pub outcomes: Vec<String>,
+    /// Name, image and revision.
+    pub pods: Vec<[String; 3]>,
+    pub replicas: u64,
+    pub weights: Option<String>,
+    /// The pods that the operator made go, in order: name and revision.
+    pub gone: Vec<(String, String)>,
+    /// Who was detached in the load balancer, one after the other.
+    pub levers: Vec<BTreeSet<u32>>,
+}
+
+/// All that is known of a story.
+#[derive(Debug)]
+pub struct Played {
+    pub end: End,
+    pub took: Duration,
+    /// What the object says.
+    pub status: Value,
+    pub violations: Vec<String>,
+    /// Whether what was planned happened.
+    pub happened: bool,
+    pub calls: Vec<Made>,
+    pub events: BTreeMap<Resource, usize>,
+}
+
+/// Plays a story.
+pub fn play(story: Story, plan: Plan) -> Played {
+    in_virtual_time(|| perform(story, plan))
+}
+
+/// Does something with an API server and nothing else.
+pub fn alone<F: Future<Output = ()>>(act: impl FnOnce(kube::Client) -> F) {
+    in_virtual_time(|| {
+        let server = Server::new(WALL.parse().expect("a time"), Plan::Nothing);
+        act(server.client(1)).map(move |()| assert_eq!(server.unknown(), Vec::<String>::new()))
+    });
+}
+
+/// On a runtime of its own.
+fn in_virtual_time<F: Future>(act: impl FnOnce() -> F) -> F::Output {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    LocalSet::new().block_on(&runtime.expect("a runtime"), async { act().await })
+}
+
+async fn perform(story: Story, plan: Plan) -> Played {
+    let server = Server::new(WALL.parse().expect("a time"), plan);
+    let mut cluster = Cluster::default();
+    server.with(|store, now| cluster::apply(store, REPLICAS, "app:1", now));
+    for _ in 0..REST {
+        tick(&server, &mut cluster).await;
+    }
+    cluster.judge.floor = 3;
+    server.with(|store, now| {
+        let image = if story == Story::Flaky { FLAKY } else { "app:2" };
+        let author = Author { manager: "kubectl", at: now };
+        store.create(&key(Resource::Upgrades), upgrade(image), author).expect("a new object");
+    });
+
+    let began = tokio::time::Instant::now();
+    let mut died = server.died();
+    let mut processes = vec![Process::start(&server, 1, SignedDuration::ZERO)];
+    let (mut restart, mut quiet, mut ended, mut taken_over) = (None, 0, None, false);
+    while quiet < REST && began.elapsed() < LIMIT && ended.is_none() {
+        tick(&server, &mut cluster).await;
+        for process in &mut processes {
+            if process.task.is_finished() {
+                ended = (&mut process.task).await.ok();
+            }
+        }
+        if died.has_changed().unwrap_or(false) {
+            died.mark_unchanged();
+            processes.drain(..).for_each(Process::kill);
+            restart = Some(tokio::time::Instant::now() + RESTART);
+        }
+        if restart.is_some_and(|at| tokio::time::Instant::now() >= at) {
+            restart = None;
+            processes = vec![Process::start(&server, 3, SignedDuration::ZERO)];
+        }
+        if let Story::TakenOver { after, skew, late } = story {
+            if !taken_over && began.elapsed() >= after {
+                taken_over = true;
+                server.slow_down(1, late);
+                processes.push(Process::start(&server, 2, skew));
+            }
+            if processes.len() > 1 && began.elapsed() >= after + BOTH {
+                processes.remove(0).kill();
+            }
+        }
+        quiet = if is_over(&server) { quiet + 1 } else { 0 };
+    }
+    let took = began.elapsed();
+    processes.into_iter().for_each(Process::kill);
+    let mut violations = cluster.judge.violations.clone();
+    violations.extend(ended);
+    violations.extend(server.unknown());
+    Played {
+        end: end(&server, &cluster),
+        took,
+        status: status(&server),
+        violations,
+        happened: server.happened(),
+        calls: server.calls(),
+        events: server.events(),
+    }
+}
+
+async fn tick(server: &Server, cluster: &mut Cluster) {
+    sleep(TICK).await;
+    server.with(|store, now| cluster.tick(store, now));
+}
+
+fn key(resource: Resource) -> Key {
+    Key::new(resource, NAMESPACE, NAME)
+}
+
+fn upgrade(image: &str) -> Value {
+    json!({"spec": {
+        "targetRef": {"name": NAME},
+        "images": {"app": image},
+        "traffic": {"levers": [{"tkeService": {}}], "settle": "1s", "confirmTimeout": "1m"},
+        "drain": {"stableFor": "3s", "minimum": "1s", "interval": "1s", "timeout": "5m"},
+        "verify": {"soak": "4s", "timeout": "1m"},
+    }})
+}
+
+fn status(server: &Server) -> Value {
+    server.with(|store, _| {
+        store.get(&key(Resource::Upgrades)).map_or(Value::Null, |object| object["status"].clone())
+    })
+}
+
+/// A run was made, and none is under way.
+fn is_over(server: &Server) -> bool {
+    let status = status(server);
+    status["run"].is_null() && status["history"].as_array().is_some_and(|history| !history.is_empty())
+}
+
+fn end(server: &Server, cluster: &Cluster) -> End {
+    let status = status(server);
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let history = status["history"].as_array().into_iter().flatten();
+    server.with(|store, _| {
+        let pods = store.list(Resource::Pods, NAMESPACE).map(|pod| {
+            let image = &pod["spec"]["containers"][0]["image"];
+            let revision = &pod["metadata"]["labels"]["controller-revision-hash"];
+            [&pod["metadata"]["name"], image, revision].map(text)
+        });
+        let set = store.get(&key(Resource::StatefulSets)).cloned().unwrap_or_default();
+        let service = store.get(&key(Resource::Services)).cloned().unwrap_or_default();
+        End {
+            phase: text(&status["phase"]),
+            outcomes: history.map(|past| text(&past["outcome"])).collect(),
+            pods: pods.collect(),
+            replicas: set["spec"]["replicas"].as_u64().unwrap_or_default(),
+            weights: service["metadata"]["annotations"][WEIGHTS].as_str().map(str::to_owned),
+            gone: cluster.judge.gone.clone(),
+            levers: cluster.balancer.history.clone(),
+        }
+    })
+}
+
+/// A process of the operator: the controller, and a client that dies with it.
+struct Process {
+    id: u32,
+    server: Server,
+    task: JoinHandle<String>,
+}
+
+impl Process {
+    fn start(server: &Server, id: u32, skew: SignedDuration) -> Self {
+        let wall = server.now().checked_add(skew).expect("a time");
+        let context = Context {
+            client: server.client(id),
+            namespace: Some(NAMESPACE.to_owned()),
+            process: format!("operator-{id}"),
+            counter_image: Some("lossless-upgrade:dev".to_owned()),
+            clock: Clock::beginning_at(wall),
+            metrics: Metrics::new().expect("metrics"),
+            ready: ReadyGate::default(),
+        };
+        let task = spawn_local(async move {
+            let ended = Box::pin(controller::run(context, CancellationToken::new())).await;
+            format!("the controller ended: {ended:?}")
+        });
+        Self { id, server: server.clone(), task }
+    }
+
+    /// As SIGKILL: at once, and whatever is under way with it.
+    fn kill(self) {
+        self.server.bury(self.id);
+        self.task.abort();
+    }
+}

@@ -1,0 +1,182 @@
+//! The real controller on a fake API server: an upgrade of three pods ends as if nothing had been,
+//! whatever goes wrong with any one call.
+#![allow(missing_docs, reason = "tests are named as sentences")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests fail tests")]
+
+mod conformance;
+mod fake;
+
+use std::collections::BTreeSet;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use fake::call::{Resource, Verb};
+use fake::fault::{CallId, EventId, Fault, Made, Plan, Trouble};
+use fake::play::{Played, Story, alone, play};
+use jiff::SignedDuration;
+
+/// What the API server may say instead of an answer.
+const CODES: [u16; 9] = [401, 404, 409, 410, 422, 429, 500, 503, 504];
+/// How old a stale read is: older than the cluster's controllers and the load balancer need.
+const STALE: Duration = Duration::from_secs(2);
+
+/// Plays the story with each of these, on all processors, and holds each to the undisturbed one.
+fn matrix(calm: &Played, stories: &[(Story, Plan)]) {
+    let stories: Vec<_> = stories.iter().copied().step_by(every()).collect();
+    let (next, failures) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    let slowest = Mutex::new(Duration::ZERO);
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(|| {
+                while let Some((story, plan)) = stories.get(next.fetch_add(1, Ordering::Relaxed)).copied() {
+                    let played = play(story, plan);
+                    failures.lock().unwrap().extend(difference(story, plan, &played, calm));
+                    let mut slowest = slowest.lock().unwrap();
+                    *slowest = slowest.max(played.took);
+                }
+            });
+        }
+    });
+    let failures = failures.into_inner().unwrap();
+    let (runs, slowest) = (stories.len(), slowest.into_inner().unwrap());
+    println!("    {runs} runs; undisturbed it takes {:?}, the slowest took {slowest:?}", calm.took);
+    assert!(failures.is_empty(), "{} of {runs} failed:\n{}", failures.len(), failures.join("\n"));
+}
+
+/// `FAULTS_EVERY=20` plays every 20th story only: a first answer in seconds instead of minutes.
+#[expect(clippy::disallowed_methods, reason = "a setting of the test, not of the program")]
+fn every() -> usize {
+    std::env::var("FAULTS_EVERY").map_or(1, |every| every.parse().expect("FAULTS_EVERY is a number"))
+}
+
+fn good(plans: impl IntoIterator<Item = Plan>) -> Vec<(Story, Plan)> {
+    plans.into_iter().map(|plan| (Story::Good, plan)).collect()
+}
+
+/// What is not as in the undisturbed run.
+fn difference(story: Story, plan: Plan, played: &Played, calm: &Played) -> Option<String> {
+    let what = if plan != Plan::Nothing && !played.happened {
+        "the fault did not happen".to_owned()
+    } else if !played.violations.is_empty() {
+        format!("{:#?}", played.violations)
+    } else if says_gone(plan) {
+        return lossless(played, calm);
+    } else if played.end != calm.end {
+        format!("{:#?}\ninstead of\n{:#?}", played.end, calm.end)
+    } else {
+        return None;
+    };
+    Some(format!("{story:?} {plan:?}: after {:?}: {what}\n{}", played.took, played.status["message"]))
+}
+
+/// A read that is told that the object is not there: that is believed, and the run may be given up.
+fn says_gone(plan: Plan) -> bool {
+    matches!(plan, Plan::Call(CallId { verb: Verb::Get, .. }, Fault::Refused(404)))
+}
+
+/// A run that was given up leaves everything as it was all the same.
+fn lossless(played: &Played, calm: &Played) -> Option<String> {
+    let (end, wanted) = (&played.end, &calm.end);
+    let over = ["Succeeded", "Aborted"].contains(&end.phase.as_str());
+    let back = end.replicas == wanted.replicas && end.weights == wanted.weights;
+    (!over || !back).then(|| format!("{end:#?}"))
+}
+
+fn writes(calm: &Played) -> impl Iterator<Item = CallId> {
+    calm.calls.iter().map(|made| made.id).filter(|id| id.verb.is_write())
+}
+
+#[test]
+fn an_undisturbed_upgrade_loses_nothing_and_puts_everything_back() {
+    let played = play(Story::Good, Plan::Nothing);
+    println!("took {:?}, {} calls, events {:?}", played.took, played.calls.len(), played.events);
+    assert_eq!(played.violations, Vec::<String>::new());
+    assert_eq!(played.end.phase, "Succeeded");
+}
+
+#[test]
+fn a_process_that_dies_at_any_write_is_followed_by_one_that_ends_as_if_nothing_had_been() {
+    for story in [Story::Good, Story::Flaky] {
+        let calm = play(story, Plan::Nothing);
+        assert_eq!(calm.violations, Vec::<String>::new());
+        let plans: Vec<_> = writes(&calm)
+            .flat_map(|id| [Fault::DiesBefore, Fault::DiesAfter].map(|fault| (story, Plan::Call(id, fault))))
+            .collect();
+        matrix(&calm, &plans);
+    }
+}
+
+#[test]
+fn a_write_that_is_refused_or_gets_no_answer_changes_nothing_about_the_end() {
+    let calm = play(Story::Good, Plan::Nothing);
+    let faults = CODES.map(Fault::Refused).into_iter().chain([Fault::LostRequest, Fault::LostAnswer]);
+    // Nobody waits for an event, so that one in each phase is enough.
+    let events = first_of_its_kind(&calm, |id| id.resource == Resource::Events);
+    let writes = writes(&calm).filter(|id| id.resource != Resource::Events).chain(events);
+    let plans = writes.flat_map(|id| faults.clone().map(move |fault| Plan::Call(id, fault)));
+    matrix(&calm, &good(plans));
+}
+
+/// The first call of each kind in each phase.
+fn first_of_its_kind(calm: &Played, is: impl Fn(CallId) -> bool) -> Vec<CallId> {
+    let mut known = BTreeSet::new();
+    let mut first =
+        |made: &&Made| is(made.id) && known.insert((CallId { nth: 0, ..made.id }, made.phase.clone()));
+    calm.calls.iter().filter(|made| first(made)).map(|made| made.id).collect()
+}
+
+/// There are more reads than can be tried with each code: each is tried with the next four of them.
+#[test]
+fn a_read_that_is_refused_stale_or_gets_no_answer_changes_nothing_about_the_end() {
+    let calm = play(Story::Good, Plan::Nothing);
+    let mut codes = CODES.into_iter().cycle();
+    let mut plans = Vec::new();
+    for id in first_of_its_kind(&calm, |id| !id.verb.is_write()) {
+        plans.extend(codes.by_ref().take(4).map(|code| Plan::Call(id, Fault::Refused(code))));
+        plans.push(Plan::Call(id, Fault::LostRequest));
+        if id.verb != Verb::Watch {
+            plans.push(Plan::Call(id, Fault::Stale(STALE)));
+        }
+    }
+    matrix(&calm, &good(plans));
+}
+
+#[test]
+fn a_watch_that_loses_an_event_is_late_ends_or_goes_back_changes_nothing_about_the_end() {
+    let calm = play(Story::Good, Plan::Nothing);
+    let late = Trouble::Late(Duration::from_secs(30));
+    let troubles = [late, Trouble::GoesBack, Trouble::Ends, Trouble::Torn, Trouble::Expired];
+    let mut troubles = troubles.into_iter().cycle();
+    let mut plans = Vec::new();
+    for (resource, events) in &calm.events {
+        for nth in 0..*events {
+            let id = EventId { resource: *resource, nth };
+            plans.push(Plan::Event(id, Trouble::Lost));
+            plans.extend(troubles.next().map(|trouble| Plan::Event(id, trouble)));
+        }
+    }
+    matrix(&calm, &good(plans));
+}
+
+#[test]
+fn two_processes_at_once_with_clocks_that_differ_and_writes_that_come_late_do_no_harm() {
+    let calm = play(Story::Good, Plan::Nothing);
+    let mut stories = Vec::new();
+    for after in (5..110).step_by(7).map(Duration::from_secs) {
+        for skew in [-30, 30].map(SignedDuration::from_secs) {
+            for late in [1, 8].map(Duration::from_secs) {
+                stories.push((Story::TakenOver { after, skew, late }, Plan::Nothing));
+            }
+        }
+    }
+    matrix(&calm, &stories);
+}
+
+#[test]
+fn the_fake_api_server_is_as_the_real_one_where_it_matters() {
+    for (claim, check) in conformance::CHECKS {
+        println!("    {claim}");
+        alone(|client| check(conformance::Ground { client, namespace: "shop".to_owned() }));
+    }
+}
