@@ -95,7 +95,14 @@ pub fn contested(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), Fa
             )
             .await?;
         as_undisturbed(&run, 2)?;
-        as_before(&app, "lab/nginx:v2", &[Some(THEIRS.to_owned())]).await?;
+        let left = app.service("nginx").await?.annotations().get(WEIGHTS).cloned().unwrap_or_default();
+        let (left, theirs): (Value, Value) = (serde_json::from_str(&left)?, serde_json::from_str(THEIRS)?);
+        // A list of nobody says nothing.
+        let mut with_nobody = theirs.clone();
+        with_nobody["groups"] = json!([]);
+        if left != theirs && left != with_nobody {
+            return Err(format!("theirs has become {left}").into());
+        }
         app.remove().await?;
         Ok(())
     }

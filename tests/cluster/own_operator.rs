@@ -89,15 +89,10 @@ impl Operator {
 
     /// Kills it by SIGKILL and starts it again at once.
     pub async fn restart(&mut self) -> Result<(), LabError> {
-        self.kill().await;
+        self.process.kill().await;
         let name = self.process.name().to_owned();
         self.process = Process::spawn(&name, &mut (self.command)())?;
         Ok(())
-    }
-
-    /// Kills it by SIGKILL.
-    pub async fn kill(&mut self) {
-        self.process.kill().await;
     }
 
     /// Stops it where it is.
