@@ -148,6 +148,10 @@ pub struct RunStatus {
     #[serde(default, skip_serializing_if = "is_default")]
     #[schemars(schema_with = "schema::count")]
     pub reasserted: u32,
+    /// How often a batch had to serve again because nobody else did any more.
+    #[serde(default, skip_serializing_if = "is_default")]
+    #[schemars(schema_with = "schema::count")]
+    pub relieved: u32,
     /// Writes to levers in this step.
     #[serde(default, skip_serializing_if = "is_default")]
     #[schemars(schema_with = "schema::count")]

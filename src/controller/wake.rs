@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::channel::mpsc;
-use futures::{Stream, StreamExt, TryStreamExt};
+use futures::{Stream, StreamExt};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use kube::core::PartialObjectMeta;
@@ -78,9 +78,12 @@ pub fn watch(
         .default_backoff()
         .touched_objects();
     let wake = waker.clone();
-    let own = stream.try_for_each(move |object| {
-        wake.wake(&super::session::key(&object));
-        futures::future::ready(Ok(()))
+    let own = stream.for_each(move |event| {
+        match event {
+            Ok(object) => wake.wake(&super::session::key(&object)),
+            Err(error) => tracing::debug!(%error, "the watch of LosslessUpgrades broke and is begun anew"),
+        }
+        futures::future::ready(())
     });
 
     let known = objects.clone();
@@ -110,7 +113,7 @@ pub fn watch(
         };
         tokio::select! {
             () = end.cancelled() => std::future::pending().await,
-            ended = own => ended.map_err(anyhow::Error::from).and_then(|()| anyhow::bail!("the watch of LosslessUpgrades ended")),
+            () = own => anyhow::bail!("the watch of LosslessUpgrades ended"),
             () = sets => anyhow::bail!("the watch of StatefulSets ended"),
             ended = opened => ended,
         }

@@ -4,9 +4,12 @@
 use super::observed::PodView;
 use super::ordinals::{Ordinal, OrdinalSet};
 use super::plan::Order;
-use super::reasons::Reason;
+use super::reasons::{Problem, Reason};
 use super::state::{BatchKind, Goal, PodState, Run, Step};
 use super::turn::{Next, Turn, Wait, later};
+
+/// How often a batch serves again because nobody else does, before the run waits for the user.
+const RELIEFS: u32 = 3;
 
 /// Chooses the next batch, or begins to reclaim where none is left.
 pub fn choose(turn: &mut Turn<'_>, run: &mut Run) -> Next {
@@ -164,6 +167,13 @@ fn serving(turn: &mut Turn<'_>, run: &mut Run, pending: &OrdinalSet, first: &Ord
         Order::Ascending => first.iter().take(most).collect(),
         Order::Descending => first.iter().rev().take(most).collect(),
     };
+    if run.relieved > RELIEFS {
+        let text = format!(
+            "All pods but the ones that were taken out stopped serving, {} times now. Nothing more is taken out. Find out why they fall (`kubectl describe pod`), then set the annotation lossless-upgrade.io/retry, /rollback or /abort",
+            run.relieved
+        );
+        return turn.halt(run, Problem::new(Reason::OthersNotReady, text));
+    }
     turn.begin(run, BatchKind::Serving, ordered.into_iter().collect(), Step::Detach);
     Next::Again
 }

@@ -94,6 +94,7 @@ fn heed(turn: &mut Turn<'_>, run: &mut Run) -> Option<Next> {
     if new(&asked.retry, &handled.retry) && run.halted.is_some() {
         run.halted = None;
         run.reasserted = 0;
+        run.relieved = 0;
         forgive(turn, run);
         resume(turn, run);
         return Some(Next::Again);
@@ -274,6 +275,7 @@ fn last_one(turn: &mut Turn<'_>, run: &mut Run) -> Option<Next> {
     }
     let names = turn.batch_names(run);
     turn.warn(Reason::OthersNotReady, format!("Nobody else serves any more, so {names} serves again"));
+    run.relieved += 1;
     batches::turn_back(turn, run);
     Some(Next::Again)
 }

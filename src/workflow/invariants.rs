@@ -5,7 +5,7 @@ use super::decision::{Decision, Effect};
 use super::observed::{Confirmation, DrainView, Held, Observed, PodView};
 use super::ordinals::{Ordinal, OrdinalSet};
 use super::plan::{OnTimeout, Plan};
-use super::state::{Outcome, PodState, State};
+use super::state::{Outcome, PodState, State, Step};
 
 /// One decision with all it rests on.
 #[derive(Clone, Copy, Debug)]
@@ -234,7 +234,9 @@ fn replicas_are_restored(moment: &Moment<'_>) -> Result<(), String> {
     let (Some(_), Some(saved), Some(set)) = (ended(moment), &moment.before.saved, &moment.seen.set) else {
         return Ok(());
     };
-    let surge = moment.before.run.as_ref().map_or(0, |run| run.surge);
+    // In Preflight none was asked for yet.
+    let asked = moment.before.run.as_ref().filter(|run| run.step != Step::Preflight);
+    let surge = asked.map_or(0, |run| run.surge);
     let ours = surge > 0 && set.replicas == saved.replicas + surge;
     if ours && !moment.seen.deleting {
         return Err(format!(

@@ -87,6 +87,8 @@ pub struct Run {
     pub updated: OrdinalSet,
     /// How often our entries in a lever had to be written again because somebody changed them.
     pub reasserted: u32,
+    /// How often a batch had to serve again because nobody else did any more.
+    pub relieved: u32,
     /// Writes to levers in this step; more than a few mean that somebody undoes them.
     pub lever_writes: u32,
     /// The run waits for the user.
