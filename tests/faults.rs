@@ -6,14 +6,14 @@
 mod conformance;
 mod fake;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use fake::call::{Resource, Verb};
 use fake::fault::{CallId, EventId, Fault, Made, Plan, Trouble};
-use fake::play::{Played, Story, alone, play};
+use fake::play::{Played, Story, alone, careless, play};
 use jiff::SignedDuration;
 
 /// What the API server may say instead of an answer.
@@ -61,7 +61,10 @@ fn difference(story: Story, plan: Plan, played: &Played, calm: &Played) -> Optio
     } else if !played.violations.is_empty() {
         format!("{:#?}", played.violations)
     } else if says_gone(plan) {
-        return lossless(played, calm);
+        if lossless(played, calm) {
+            return None;
+        }
+        format!("{:#?}", played.end)
     } else if played.end != calm.end {
         format!("{:#?}\ninstead of\n{:#?}", played.end, calm.end)
     } else {
@@ -75,12 +78,11 @@ fn says_gone(plan: Plan) -> bool {
     matches!(plan, Plan::Call(CallId { verb: Verb::Get, .. }, Fault::Refused(404)))
 }
 
-/// A run that was given up leaves everything as it was all the same.
-fn lossless(played: &Played, calm: &Played) -> Option<String> {
-    let (end, wanted) = (&played.end, &calm.end);
-    let over = ["Succeeded", "Aborted"].contains(&end.phase.as_str());
-    let back = end.replicas == wanted.replicas && end.weights == wanted.weights;
-    (!over || !back).then(|| format!("{end:#?}"))
+/// A run that was given up has lost nothing and has put the levers back. The surge is left: there
+/// was nothing to take it from.
+fn lossless(played: &Played, calm: &Played) -> bool {
+    let over = ["Succeeded", "Aborted"].contains(&played.end.phase.as_str());
+    over && played.end.weights == calm.end.weights
 }
 
 fn writes(calm: &Played) -> impl Iterator<Item = CallId> {
@@ -171,6 +173,47 @@ fn two_processes_at_once_with_clocks_that_differ_and_writes_that_come_late_do_no
         }
     }
     matrix(&calm, &stories);
+}
+
+#[test]
+fn the_judge_sees_a_pod_that_goes_while_it_serves() {
+    let violations = careless().join("\n");
+    for what in
+        ["connections", "while the load balancer sends it", "only 2 pods serve", "a client was sent to"]
+    {
+        assert!(violations.contains(what), "{what} in\n{violations}");
+    }
+}
+
+#[test]
+fn an_api_server_that_refuses_everything_for_a_while_changes_nothing_about_the_end() {
+    let calm = play(Story::Good, Plan::Nothing);
+    let mut plans = Vec::new();
+    for from in (1..100).step_by(9).map(Duration::from_secs) {
+        for code in [401, 429, 503] {
+            plans.push(Plan::Outage { from, length: Duration::from_secs(40), code });
+        }
+    }
+    matrix(&calm, &good(plans));
+}
+
+#[test]
+fn tries_at_an_api_server_that_refuses_everything_become_rare() {
+    let (from, length) = (Duration::from_secs(30), Duration::from_mins(20));
+    for code in [401, 429, 500] {
+        let played = play(Story::Good, Plan::Outage { from, length, code });
+        assert_eq!((played.end.phase.as_str(), &played.violations), ("Succeeded", &Vec::new()));
+        let late = played.calls.iter().filter(|made| made.at > from + length / 2 && made.at < from + length);
+        let mut calls = BTreeMap::new();
+        for made in late {
+            *calls.entry((made.id.verb, made.id.resource)).or_insert(0) += 1;
+        }
+        println!("    {code}: in the second half of {length:?}: {calls:?}");
+        // The object once a minute, each watch every 30 s and some jitter; a pod that is counted every
+        // second or two, off the path of the reconciles.
+        let looks = calls.get(&(Verb::Get, Resource::Upgrades)).copied().unwrap_or_default();
+        assert!((5..=12).contains(&looks), "{calls:?}");
+    }
 }
 
 #[test]

@@ -20,6 +20,8 @@ pub struct Made {
     pub id: CallId,
     /// The phase of the upgrade at that moment.
     pub phase: String,
+    /// When, from the start of the story.
+    pub at: Duration,
 }
 
 /// What goes wrong with one call.
@@ -69,4 +71,31 @@ pub enum Plan {
     Nothing,
     Call(CallId, Fault),
     Event(EventId, Trouble),
+    /// Every call is refused with this code from a time of the story on, for so long.
+    Outage {
+        from: Duration,
+        length: Duration,
+        code: u16,
+    },
+}
+
+impl Plan {
+    /// What goes wrong with this call, `at` this time of the story.
+    pub fn fault(self, call: CallId, at: Duration) -> Option<Fault> {
+        match self {
+            Self::Call(id, fault) if id == call => Some(fault),
+            Self::Outage { from, length, code } if at >= from && at < from + length => {
+                Some(Fault::Refused(code))
+            }
+            Self::Nothing | Self::Call(..) | Self::Event(..) | Self::Outage { .. } => None,
+        }
+    }
+
+    /// What goes wrong with this watch event.
+    pub fn trouble(self, event: EventId) -> Option<Trouble> {
+        match self {
+            Self::Event(id, trouble) if id == event => Some(trouble),
+            Self::Nothing | Self::Call(..) | Self::Event(..) | Self::Outage { .. } => None,
+        }
+    }
 }

@@ -14,6 +14,7 @@ use tokio::task::{JoinHandle, LocalSet, spawn_local};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use super::OPERATOR;
 use super::call::Resource;
 use super::cluster::{self, Cluster, FLAKY, NAME, NAMESPACE, WEIGHTS};
 use super::fault::{Made, Plan};
@@ -95,7 +96,25 @@ fn in_virtual_time<F: Future>(act: impl FnOnce() -> F) -> F::Output {
     LocalSet::new().block_on(&runtime.expect("a runtime"), async { act().await })
 }
 
-async fn perform(story: Story, plan: Plan) -> Played {
+/// What the judge says of somebody who deletes a pod that serves: a judge that sees nothing proves nothing.
+pub fn careless() -> Vec<String> {
+    in_virtual_time(|| async {
+        let (server, mut cluster) = at_rest(Plan::Nothing).await;
+        server.with(|store, now| {
+            let pod = Key::new(Resource::Pods, NAMESPACE, "web-0");
+            store
+                .delete(&pod, &Value::Null, Author { manager: OPERATOR, at: now })
+                .expect("the pod is there");
+        });
+        for _ in 0..REST {
+            tick(&server, &mut cluster).await;
+        }
+        cluster.judge.violations
+    })
+}
+
+/// A cluster in which all pods run the old version and serve.
+async fn at_rest(plan: Plan) -> (Server, Cluster) {
     let server = Server::new(WALL.parse().expect("a time"), plan);
     let mut cluster = Cluster::default();
     server.with(|store, now| cluster::apply(store, REPLICAS, "app:1", now));
@@ -103,12 +122,18 @@ async fn perform(story: Story, plan: Plan) -> Played {
         tick(&server, &mut cluster).await;
     }
     cluster.judge.floor = 3;
+    (server, cluster)
+}
+
+async fn perform(story: Story, plan: Plan) -> Played {
+    let (server, mut cluster) = at_rest(plan).await;
     server.with(|store, now| {
         let image = if story == Story::Flaky { FLAKY } else { "app:2" };
         let author = Author { manager: "kubectl", at: now };
         store.create(&key(Resource::Upgrades), upgrade(image), author).expect("a new object");
     });
 
+    server.begin();
     let began = tokio::time::Instant::now();
     let mut died = server.died();
     let mut processes = vec![Process::start(&server, 1, SignedDuration::ZERO)];

@@ -39,6 +39,8 @@ struct Shared {
 
 struct State {
     store: Store,
+    /// When the story began.
+    story: Option<tokio::time::Instant>,
     plan: Plan,
     happened: bool,
     calls: Vec<Made>,
@@ -56,6 +58,7 @@ impl Server {
         let version = watch::Sender::new(store.version());
         let state = State {
             store,
+            story: None,
             plan,
             happened: false,
             calls: Vec::new(),
@@ -96,6 +99,11 @@ impl Server {
         let done = act(&mut self.state().store, now);
         self.tell();
         done
+    }
+
+    /// The story begins.
+    pub fn begin(&self) {
+        self.state().story = Some(tokio::time::Instant::now());
     }
 
     /// From now on the writes of the process arrive this much later.
@@ -153,13 +161,9 @@ impl Server {
         let count = state.events.entry(resource).or_default();
         let id = EventId { resource, nth: *count };
         *count += 1;
-        match state.plan {
-            Plan::Event(at, trouble) if at == id => {
-                state.happened = true;
-                Some(trouble)
-            }
-            Plan::Event(..) | Plan::Call(..) | Plan::Nothing => None,
-        }
+        let trouble = state.plan.trouble(id);
+        state.happened |= trouble.is_some();
+        trouble
     }
 
     async fn serve(self, process: u32, request: Request<Body>) -> Result<Response<AnswerBody>, BoxError> {
@@ -207,14 +211,11 @@ impl Server {
         id.nth = nth;
         let phase = state.store.list(Resource::Upgrades, "").next();
         let phase = phase.and_then(|object| object["status"]["phase"].as_str()).unwrap_or("None").to_owned();
-        state.calls.push(Made { id, phase });
-        match state.plan {
-            Plan::Call(at, fault) if at == id => {
-                state.happened = true;
-                Some(fault)
-            }
-            Plan::Call(..) | Plan::Event(..) | Plan::Nothing => None,
-        }
+        let at = state.story.map_or(Duration::ZERO, |story| story.elapsed());
+        state.calls.push(Made { id, phase, at });
+        let fault = state.plan.fault(id, at);
+        state.happened |= fault.is_some();
+        fault
     }
 
     /// Never returns once the process is dead.
