@@ -19,11 +19,8 @@ fn the_statefulset_deleted_ends_the_run_and_the_levers_are_put_back() {
         ALL,
         |world| {
             world.happens("kubectl delete statefulset web");
-            world.cluster.set = None;
-            let (now, pods) = (world.now, world.cluster.pods.len());
-            for ordinal in 0..u32::try_from(pods).unwrap() {
-                world.cluster.delete(ordinal, now, false);
-            }
+            let now = world.now;
+            world.cluster.delete_set(now);
         },
         |_, before, world| {
             same(world, "deletions", &world.counts.deleted, &before.counts.deleted);

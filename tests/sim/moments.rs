@@ -47,6 +47,10 @@ pub const ALL: &[Story] = &[
     Story::PuttingBack,
 ];
 
+/// Those that lead to the new version.
+pub const GOOD: &[Story] =
+    &[Story::OneByOne, Story::InBatches, Story::WithoutSurge, Story::Images, Story::OrderedReady];
+
 /// Seconds that a story takes at most; only one that waits for something takes so long.
 pub const LONGEST: i64 = 250;
 
