@@ -1,8 +1,5 @@
 //! Deletions that nobody wanted.
 
-use std::fs;
-use std::path::Path;
-
 use lossless_upgrade::workflow::checks::{GUARDS, Guard};
 use lossless_upgrade::workflow::plan::{Amount, OnFailure, Order, Plan};
 use lossless_upgrade::workflow::state::{BatchKind, Outcome, Phase, Rest, Step};
@@ -12,6 +9,7 @@ use crate::sim::moments::{Story, all_at, at_every_moment, finish, outcome, repli
 use crate::sim::plans::{one_by_one, with_image};
 use crate::sim::telling::{images, until, upgrade};
 use crate::sim::world::{Probe, World};
+use crate::sources;
 
 fn without_surge() -> Plan {
     Plan { surge: Some(Amount::Count(0)), ..one_by_one() }
@@ -192,22 +190,9 @@ fn g_opensearch_464_a_pod_that_is_gone_after_the_upgrade_is_no_unfinished_upgrad
     assert_eq!((world.state.history.len(), &world.state.rest), (1, &Rest::Succeeded));
 }
 
-/// Each `.rs` file under `folder`.
-fn sources(folder: &Path, found: &mut Vec<(String, String)>) {
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            sources(&path, found);
-        } else if path.extension().is_some_and(|end| end == "rs") {
-            found.push((path.display().to_string(), fs::read_to_string(&path).unwrap()));
-        }
-    }
-}
-
 #[test]
 fn g_opensearch_464_neither_the_current_revision_nor_the_count_of_updated_pods_is_read() {
-    let mut found = Vec::new();
-    sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut found);
+    let found = sources(&["src"]);
     assert!(found.iter().any(|(_, text)| text.contains("update_revision")), "the sources were not found");
     let reads = |text: &str| {
         // Our own status has a count of that name, which is what users see and nothing else.
