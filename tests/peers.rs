@@ -26,7 +26,9 @@ fn root() -> PathBuf {
 /// Path and text of each Rust file in these folders.
 fn sources(folders: &[&str]) -> Vec<(String, String)> {
     let mut found = Vec::new();
-    folders.iter().for_each(|folder| gather(&root().join(folder), &mut found));
+    for folder in folders {
+        gather(&root().join(folder), &mut found);
+    }
     found
 }
 
