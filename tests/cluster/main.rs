@@ -49,15 +49,15 @@ fn cases() -> Vec<Case> {
         beside("an object that is deleted in mid-run leaves everything as it was", interrupted::deleted),
         beside("what the rules refuse is refused by the API server", refused::at_apply),
         beside("what stands against a run blocks it, and nothing is written", refused::blocked),
-        outside("an operator killed in five phases ends as if nothing had been", crash::killed),
         outside("an operator killed at random moments ends as if nothing had been", crash::at_random),
-        outside(
-            "an operator whose delete comes late meets a conflict, and two at once do no harm",
-            gate::late_delete,
-        ),
         outside(
             "an operator that meets one fault of each kind at random calls ends as if nothing had been",
             gate::in_trouble,
+        ),
+        outside("an operator killed in five phases ends as if nothing had been", crash::killed),
+        outside(
+            "an operator whose delete comes late meets a conflict, and two at once do no harm",
+            gate::late_delete,
         ),
         alone("a load balancer ten seconds behind, batches of two", upgrades::far_behind),
         alone("a controller that writes no stamps, by confirmAfter", upgrades::without_stamps),
