@@ -1,0 +1,142 @@
+//! Model check: every order of events in small clusters, with faults and an edit of the user anywhere.
+#![allow(missing_docs, reason = "tests are named as sentences")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests fail tests")]
+
+#[path = "model/mod.rs"]
+mod model;
+
+use std::time::Instant;
+
+use lossless_upgrade::workflow::checks::{GUARDS, Guard};
+use lossless_upgrade::workflow::invariants;
+use model::words::story;
+use model::{Config, Upgrade};
+use stateright::{Checker, HasDiscoveries, Model};
+
+/// Tries everything; answers the names of what can break, with a story for each.
+#[expect(clippy::disallowed_methods, reason = "how long it took is told, and nothing depends on it")]
+fn check(config: Config) -> Vec<(&'static str, String)> {
+    let title = config.to_string();
+    let began = Instant::now();
+    let checker =
+        Upgrade::new(config).checker().threads(2).finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join();
+    println!(
+        "{title}: {} states, {} ways to them, the longest {}; from each of them an end within {}; {:.1}s",
+        checker.unique_state_count(),
+        checker.state_count(),
+        checker.max_depth(),
+        checker.model().longest(),
+        began.elapsed().as_secs_f64(),
+    );
+    let broken = checker.discoveries().into_iter();
+    broken.map(|(name, path)| (name, story(checker.model(), path))).collect()
+}
+
+fn holds(config: Config) {
+    let title = config.to_string();
+    if let Some((name, story)) = check(config).first() {
+        panic!("{title}, broken: {name}\n{story}");
+    }
+}
+
+/// Two and three pods, in batches of one and two, with no, one and two pods more.
+fn configurations() -> impl Iterator<Item = Config> {
+    let sizes = [2, 3].into_iter().flat_map(|replicas| [1, 2].map(|batch| (replicas, batch)));
+    sizes.flat_map(|(replicas, batch)| [0, 1, 2].map(|surge| Config::new(replicas, batch, surge)))
+}
+
+#[test]
+fn nothing_breaks_whatever_order_two_faults_come_in() {
+    configurations().for_each(|config| holds(Config { faults: 2, edits: 0, ..config }));
+}
+
+#[test]
+fn nothing_breaks_whenever_the_user_does_something_beside_a_fault() {
+    configurations().for_each(|config| holds(Config { faults: 1, edits: 1, ..config }));
+}
+
+#[test]
+#[ignore = "long"]
+fn nothing_breaks_whenever_the_user_does_something_beside_two_faults() {
+    configurations().for_each(holds);
+}
+
+#[test]
+fn nothing_breaks_where_the_operator_itself_sets_the_image() {
+    for (faults, edits) in [(2, 0), (1, 1)] {
+        holds(Config { images: true, faults, edits, ..Config::new(2, 1, 1) });
+    }
+}
+
+/// The names of what breaks.
+fn broken(config: Config) -> Vec<&'static str> {
+    check(config).into_iter().map(|(name, _)| name).collect()
+}
+
+/// The least in which every guard is needed.
+fn smallest() -> Config {
+    Config { faults: 1, edits: 1, ..Config::new(2, 1, 1) }
+}
+
+fn without(guard: Guard) -> Config {
+    let guards = GUARDS.iter().copied().filter(|one| *one != guard).collect();
+    Config { guards, ..smallest() }
+}
+
+#[test]
+fn with_every_guard_nothing_breaks_in_the_cluster_in_which_each_is_taken_out() {
+    assert_eq!(broken(smallest()), [""; 0]);
+}
+
+/// A guard is worth its place when the procedure breaks without it.
+fn is_needed(guard: Guard) {
+    let broken = broken(without(guard));
+    assert!(!broken.is_empty(), "nothing breaks without {guard:?}");
+    println!("without {guard:?}: {broken:?}");
+}
+
+#[test]
+fn a_pod_goes_for_a_revision_that_is_not_known_without_the_guard_of_the_revision() {
+    is_needed(Guard::RevisionUnmoved);
+}
+
+#[test]
+fn a_pod_goes_that_nobody_recorded_without_the_guard_of_the_record() {
+    is_needed(Guard::Recorded);
+}
+
+#[test]
+fn a_pod_goes_that_gets_connections_without_the_guard_of_the_levers() {
+    is_needed(Guard::LeversHold);
+}
+
+#[test]
+fn a_pod_goes_before_the_load_balancer_follows_without_the_guard_of_the_confirmation() {
+    is_needed(Guard::LeversConfirmed);
+}
+
+#[test]
+fn a_pod_goes_with_open_connections_without_the_guard_of_the_drain() {
+    is_needed(Guard::Drained);
+}
+
+#[test]
+fn a_pod_goes_that_is_needed_without_the_guard_of_the_others() {
+    is_needed(Guard::OthersServe);
+}
+
+#[test]
+fn each_guard_is_taken_out_by_a_test_and_each_invariant_is_a_property() {
+    assert_eq!(GUARDS.len(), 6, "a guard without a test here");
+    let properties = Upgrade::new(smallest()).properties();
+    for (name, _) in invariants::ALL {
+        assert!(properties.iter().any(|property| property.name == *name), "{name}");
+    }
+}
+
+#[test]
+fn a_late_act_lands_where_the_api_server_asks_for_no_version() {
+    let broken = broken(Config { versions: false, ..smallest() });
+    assert!(!broken.is_empty(), "nothing breaks without versions");
+    println!("without versions: {broken:?}");
+}
