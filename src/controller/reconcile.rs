@@ -70,6 +70,7 @@ async fn look(
     due: Duration,
 ) -> Result<Option<Duration>, Error> {
     let context = &controller.context;
+    let began = context.clock.monotonic();
     let api: Api<LosslessUpgrade> = Api::namespaced(context.client.clone(), &key.namespace);
     let guarded: Api<Guarded> = Api::namespaced(context.client.clone(), &key.namespace);
     let object = match guarded.get_opt(&key.name).await {
@@ -108,7 +109,8 @@ async fn look(
     let now = context.clock.now();
     let mut decision = workflow::decide(&plan, &state, &seen.seen, now);
     admit_trouble(&mut decision, session);
-    if let Some(wait) = not_this_moment(&decision, now) {
+    let took = context.clock.monotonic().saturating_sub(began);
+    if let Some(wait) = not_this_moment(&decision, session, now, took) {
         return Ok(Some(wait));
     }
     // record (status)
@@ -230,11 +232,20 @@ fn admit_trouble(decision: &mut Decision, session: &Session) {
     }
 }
 
-/// A write that is to end a doubt comes late in a second: the stamps that answer it have seconds.
-fn not_this_moment(decision: &Decision, now: Timestamp) -> Option<Duration> {
+/// A write that is to end a doubt comes late in a second: the stamps that answer it have seconds. It is
+/// put off once, by so much that the next look has come to its end by then.
+fn not_this_moment(
+    decision: &Decision,
+    session: &mut Session,
+    now: Timestamp,
+    took: Duration,
+) -> Option<Duration> {
+    let put_off = std::mem::take(&mut session.put_off);
     let Some(Effect::SetLevers { again: true, .. }) = &decision.effect else { return None };
     let wait: Duration = best_write_moment(now).duration_since(now).try_into().unwrap_or_default();
-    (wait > NOW).then_some(wait)
+    let wait = wait.saturating_sub(took);
+    session.put_off = wait > NOW && !put_off;
+    session.put_off.then_some(wait)
 }
 
 /// Writes the status where the decision changes it, or where an effect asks for the proof.
@@ -277,4 +288,58 @@ fn next_look(decision: &Decision, session: &Session, clock: Duration, now: Times
     let live = session.live_written.filter(|_| session.live_waits);
     let live = live.map(|at| (at + LIVE).saturating_sub(clock).max(NOW));
     wake.into_iter().chain(live).min()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::workflow::ordinals::OrdinalSet;
+
+    fn doubtful() -> Decision {
+        Decision {
+            state: State::default(),
+            effect: Some(Effect::SetLevers { detached: OrdinalSet::new(), again: true }),
+            wake: None,
+            message: "Attaching".into(),
+            stalled: None,
+            deadline: None,
+            notes: Vec::new(),
+            trail: Vec::new(),
+        }
+    }
+
+    fn at(millis: i64) -> Timestamp {
+        Timestamp::from_millisecond(1_767_225_600_000 + millis).unwrap()
+    }
+
+    #[test]
+    fn a_write_that_ends_a_doubt_is_put_off_once_and_however_long_a_look_takes_it_is_made() {
+        for took in [0, 15, 160, 1_500].map(Duration::from_millis) {
+            let mut session = Session::default();
+            let mut now = at(300);
+            let mut waits = 0;
+            while let Some(wait) = not_this_moment(&doubtful(), &mut session, now, took) {
+                waits += 1;
+                assert!(waits == 1 && wait < Duration::from_secs(1), "{took:?}");
+                now = now.checked_add(jiff::SignedDuration::try_from(wait + took).unwrap()).unwrap();
+            }
+            if took < Duration::from_millis(600) {
+                assert_eq!((waits, now), (1, at(950)), "{took:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_refused_again_and_again_is_said_where_the_user_looks() {
+        let mut session = Session::default();
+        session.failures = REFUSED - 1;
+        session.trouble = Some("deleting a pod: forbidden".into());
+        let mut decision = doubtful();
+        admit_trouble(&mut decision, &session);
+        assert_eq!(decision.stalled, None);
+        session.failures = REFUSED;
+        admit_trouble(&mut decision, &session);
+        assert_eq!(decision.stalled, Some(Reason::EffectRefused));
+        assert!(decision.message.contains("forbidden"), "{}", decision.message);
+    }
 }

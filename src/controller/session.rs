@@ -58,6 +58,8 @@ pub struct Session {
     pub trouble: Option<String>,
     /// Writes of which it is not known what became of them: they may still be made.
     pub unknown_outcomes: u32,
+    /// A write that is to end a doubt was put off to a better moment.
+    pub put_off: bool,
     /// The version of the object that was left alone, as it cannot be read.
     pub left_alone: Option<String>,
     /// The run that this process knows of, and since when.

@@ -9,7 +9,7 @@ use super::state::{BatchKind, Goal, PodState, Run, Step};
 use super::turn::{Next, Turn, Wait, later};
 
 /// How often a batch serves again because nobody else does, before the run waits for the user.
-const RELIEFS: u32 = 3;
+pub const RELIEFS: u32 = 3;
 
 /// Chooses the next batch, or begins to reclaim where none is left.
 pub fn choose(turn: &mut Turn<'_>, run: &mut Run) -> Next {

@@ -78,6 +78,8 @@ fn released(turn: &mut Turn<'_>, run: &mut Run) -> Option<Next> {
 
 /// The user's words, each once per value.
 fn heed(turn: &mut Turn<'_>, run: &mut Run) -> Option<Next> {
+    // A target that is gone, or another one of its name, has nothing to be asked of.
+    turn.set().filter(|set| set.uid == run.set_uid)?;
     let asked = &turn.seen.actions;
     let handled = turn.state.handled.clone();
     let new = |asked: &Option<String>, handled: &Option<String>| asked.is_some() && asked != handled;
@@ -263,7 +265,10 @@ fn shrunk(turn: &mut Turn<'_>, run: &mut Run) -> Option<Next> {
 
 /// All others fell while the batch is out: it serves again rather than that nobody does.
 fn last_one(turn: &mut Turn<'_>, run: &mut Run) -> Option<Next> {
-    let out = matches!(run.batch.kind, BatchKind::Serving | BatchKind::Retiring)
+    // Serving pods are taken out no more by then, and what is left to do with the surge is to drain it.
+    let tried = run.relieved > batches::RELIEFS;
+    let out = !tried
+        && matches!(run.batch.kind, BatchKind::Serving | BatchKind::Retiring)
         && matches!(run.step, Step::Drain | Step::Replace);
     let could_serve = turn.records().any(|(record, pod)| {
         // What lies beyond the replicas goes in any case.

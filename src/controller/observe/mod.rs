@@ -62,6 +62,9 @@ pub async fn look(
     let name = &object.spec.target_ref.name;
     let sets: Api<StatefulSet> = Api::namespaced(client.clone(), &namespace);
     let set = sets.get_opt(name).await.map_err(Error::api("reading the StatefulSet"))?;
+    if set.is_none() && state.run.is_some() {
+        gone_for_sure(&sets, name).await?;
+    }
     let set_view = set.as_ref().map(set::view).transpose()?;
     let pods = match &set {
         Some(set) => pods::of(client, &namespace, set).await?,
@@ -130,6 +133,14 @@ pub async fn look(
     }
     look.seen = seen;
     Ok(look)
+}
+
+/// That the target of a run is gone ends the run, so it is asked in another way too.
+async fn gone_for_sure(sets: &Api<StatefulSet>, name: &str) -> Result<(), Error> {
+    let by_name = ListParams::default().fields(&format!("metadata.name={name}"));
+    let found = sets.list(&by_name).await.map_err(Error::api("listing the StatefulSet"))?;
+    let doubt = "the StatefulSet was not found by its name and stands in the list; looking again";
+    if found.items.is_empty() { Ok(()) } else { Err(Error::Incomplete(doubt)) }
 }
 
 /// A counter that was started before a Service got another port does not count on it.
