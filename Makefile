@@ -13,8 +13,15 @@ IMAGE ?= lossless-upgrade:dev
 # The tests under tests/ that need no cluster.
 STORIES := $(patsubst tests/%.rs,--test %,$(wildcard tests/*.rs))
 
+# The fuzz targets, and how long each of them runs.
+FUZZ := $(patsubst fuzz/targets/%.rs,%,$(wildcard fuzz/targets/*.rs))
+FUZZ_SECONDS ?= 120
+FUZZED := target/fuzz/$(HOST)/debug
+
+MUTANTS := target/mutants
+
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit cluster soak check lint gen lab image release
+.PHONY: help demo test unit cluster soak fuzz mutants check lint gen lab image release
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +39,27 @@ cluster: build ## Run the tests on a real cluster (root, Linux; else SKIPPED)
 
 soak: build ## Kill the operator 30 times at random moments under load (root, Linux); SEED=n plays one again
 	SOAK=1 cargo test --test cluster -- "killed at random"
+
+fuzz: ## Fuzz everything that reads foreign text, FUZZ_SECONDS=120 each (cargo-fuzz, a C++ compiler)
+	cargo fuzz build --dev --sanitizer none --target-dir target/fuzz
+	@set -e; for target in $(FUZZ); do \
+		mkdir -p target/fuzz/corpus/$$target; \
+		echo "=== fuzz $$target"; \
+		$(FUZZED)/$$target -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -timeout=10 -rss_limit_mb=1024 \
+			-verbosity=0 -print_funcs=0 -print_final_stats=1 -artifact_prefix=target/fuzz/$$target- \
+			target/fuzz/corpus/$$target fuzz/seeds/$$target; \
+	done
+
+# The quick tests come first by their names, and what they let pass meets the random ones; a failed case
+# need not be made small.
+mutants: ## Change the procedure line by line and see whether its tests notice (cargo-mutants; hours)
+	rm -rf $(MUTANTS)/src $(MUTANTS)/tests && mkdir -p $(MUTANTS)/src $(MUTANTS)/tests
+	cp tests/mutants/Cargo.toml Cargo.lock $(MUTANTS)/
+	cp -r tests/mutants/lib.rs src/workflow $(MUTANTS)/src/
+	cp -r tests/edges.rs tests/stories.rs tests/sim tests/snapshots $(MUTANTS)/tests/
+	for judge in disturbances interruptions properties takeover; do cp tests/$$judge.rs $(MUTANTS)/tests/then_$$judge.rs; done
+	cd $(MUTANTS) && PROPTEST_CASES=64 PROPTEST_MAX_SHRINK_ITERS=0 cargo mutants --in-place --timeout 300 \
+		--cargo-test-arg=--lib --cargo-test-arg=--tests $(MUTANTS_ARGS)
 
 check: lint unit ## Format, lints, unit tests, stories: about a minute once built
 
