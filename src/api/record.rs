@@ -326,4 +326,32 @@ mod tests {
             }
         }
     }
+
+    /// As an operator wrote it before there were forms: a run in mid-drain.
+    const UNNUMBERED: &str = r#"{
+        "observedGeneration": 1, "phase": "Drain", "message": "Draining", "replicas": 3, "updatedReplicas": 1,
+        "progress": "1/3", "detached": "1", "target": {"observedGeneration": 4, "updateRevision": "web-2"},
+        "run": {"id": "r", "from": "web-1", "to": "web-2", "setUid": "u", "startedAt": "2026-11-20T00:00:00Z",
+            "goal": "Upgrade", "step": "Drain", "entered": "2026-11-20T00:01:00Z", "batch": "1",
+            "batchKind": "Serving", "surge": 1, "updated": "0", "drainingSince": "2026-11-20T00:01:00Z", "paused": true},
+        "pods": [{"ordinal": 1, "uid": "p", "state": "Detached", "restarts": 0, "seenReady": true}],
+        "saved": {"replicas": 3, "levers": [{"lever": "tkeService", "name": "web"}], "template": "{}"},
+        "history": [{"from": "web-0", "to": "web-1", "startedAt": "2026-11-19T00:00:00Z",
+            "finishedAt": "2026-11-19T00:09:00Z", "outcome": "Succeeded", "pods": 3}]
+    }"#;
+
+    #[test]
+    fn a_run_of_an_older_operator_is_gone_on_with_and_is_nobodys_yet() {
+        let status: LosslessUpgradeStatus = serde_json::from_str(UNNUMBERED).unwrap();
+        assert!(status.format < FORMAT);
+        let state = state(&status);
+        let run = state.run.as_ref().unwrap();
+        assert_eq!((run.step, run.carrier.as_str()), (Step::Drain, ""));
+        assert_eq!(state.detached, [1].into_iter().collect());
+        assert_eq!(state.history[0].timeouts, []);
+        let mut again = status.clone();
+        record(state.clone(), &mut again);
+        assert_eq!(again.format, FORMAT);
+        assert_eq!(super::state(&again), state);
+    }
 }
