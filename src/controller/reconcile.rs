@@ -343,7 +343,7 @@ mod tests {
         assert!(decision.message.contains("forbidden"), "{}", decision.message);
     }
 
-    fn guarded(status: serde_json::Value) -> Guarded {
+    fn guarded(status: &serde_json::Value) -> Guarded {
         serde_json::from_value(serde_json::json!({
             "apiVersion": "lossless-upgrade.io/v1alpha1", "kind": "LosslessUpgrade",
             "metadata": {"name": "web", "namespace": "shop"},
@@ -356,13 +356,13 @@ mod tests {
     #[test]
     fn what_a_newer_operator_has_written_is_left_alone() {
         let known = status_record::FORMAT;
-        assert!(readable(&guarded(serde_json::json!({"format": known}))).is_ok());
-        let newer = readable(&guarded(serde_json::json!({"format": known + 1, "detached": "3"})));
+        assert!(readable(&guarded(&serde_json::json!({"format": known}))).is_ok());
+        let newer = readable(&guarded(&serde_json::json!({"format": known + 1, "detached": "3"})));
         assert!(matches!(newer, Err(Error::Newer { .. })), "{newer:?}");
         let error = newer.unwrap_err();
         assert!(error.to_string().contains("newer operator"), "{error}");
         // A word that this operator does not know, in a form that claims to be known.
-        let unknown = readable(&guarded(serde_json::json!({"format": known, "phase": "Teleporting"})));
+        let unknown = readable(&guarded(&serde_json::json!({"format": known, "phase": "Teleporting"})));
         assert!(matches!(unknown, Err(Error::Unreadable(_))), "{unknown:?}");
     }
 }
