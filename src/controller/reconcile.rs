@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use kube::runtime::controller::Action;
+use kube::runtime::reflector::ObjectRef;
 use kube::{Api, ResourceExt};
 
 use super::act::{self, Scene};
@@ -25,6 +26,8 @@ use crate::workflow::state::{Rest, State};
 
 /// The status is written for its live numbers alone at most this often.
 const LIVE: Duration = Duration::from_secs(10);
+/// An object that is not found although it is watched is looked for again after this long.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
 /// So many failures in a row are no accident.
 const REFUSED: u32 = 4;
 /// A moment that is nearer than this is now.
@@ -81,6 +84,8 @@ async fn look(
                 return Ok(None);
             }
         },
+        // An API server that has just started may not know of our kind yet: gone is what the watch says too.
+        Ok(None) if is_known(controller, key) => return Ok(Some(LOOK_AGAIN)),
         Ok(None) => {
             context.metrics.forget(key);
             controller.sessions.forget(key);
@@ -153,6 +158,10 @@ async fn look(
     report::events(controller, &object, &seen.seen, notes);
     done?;
     Ok(next_look(&decision, session, context.clock.monotonic(), context.clock.now()))
+}
+
+fn is_known(controller: &Controller, key: &Key) -> bool {
+    controller.objects.get(&ObjectRef::new(&key.name).within(&key.namespace)).is_some()
 }
 
 /// The object, if all of it is known to this operator: what it does not know it would lose.
