@@ -6,8 +6,20 @@
 use libfuzzer_sys::fuzz_target;
 use lossless_upgrade::api::LosslessUpgradeStatus;
 use lossless_upgrade::api::record::{record, state};
-use lossless_upgrade::workflow::state::{Rest, State};
+use lossless_upgrade::workflow::state::{Phase, Rest, State};
 use serde_json::{Value, json};
+
+/// What is remembered of a status: all but what is there for readers only.
+fn memory(status: &LosslessUpgradeStatus) -> LosslessUpgradeStatus {
+    let mut memory = LosslessUpgradeStatus { format: 0, phase: Phase::Idle, problem: None, ..status.clone() };
+    for run in &mut memory.run {
+        run.deadline = None;
+    }
+    for pod in &mut memory.pods {
+        pod.connections = None;
+    }
+    memory
+}
 
 /// What a new process reads of what this one writes.
 fn handed_on(state_now: &State, status: &LosslessUpgradeStatus) -> State {
@@ -21,6 +33,9 @@ fuzz_target!(|data: &[u8]| {
     let Ok(document) = serde_json::from_slice::<Value>(data) else { return };
     let Ok(status) = serde_json::from_value::<LosslessUpgradeStatus>(document.clone()) else { return };
     let mut read = state(&status);
+    let mut written = status.clone();
+    record(read.clone(), &mut written);
+    assert_eq!(memory(&written), memory(&status), "what was read is written as it was");
     if read.run.is_some() {
         // How things stand is told between runs only.
         read.rest = Rest::Idle;
