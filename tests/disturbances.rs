@@ -52,8 +52,10 @@ fn the_statefulset_made_anew_is_another_matter() {
 
 #[test]
 fn a_switch_to_rolling_update_holds_the_run_until_it_is_taken_back() {
+    // A bad version that Kubernetes has carried everywhere falls everywhere at once, which halts its run.
+    let stories: Vec<_> = ALL.iter().copied().filter(|story| *story != Story::RollingBack).collect();
     at_every_moment(
-        &ALL.iter().copied().filter(|story| *story != Story::RollingBack).collect::<Vec<_>>(),
+        &stories,
         |world| {
             world.happens("spec.updateStrategy: RollingUpdate");
             world.cluster.set.as_mut().unwrap().on_delete = false;

@@ -141,6 +141,21 @@ fn g_argo_2050_no_old_pod_goes_while_the_surge_is_away() {
 }
 
 #[test]
+fn the_last_pod_that_could_serve_is_given_back_when_all_others_fall() {
+    let mut world = upgrade(3, one_by_one());
+    until(&mut world, Step::Drain, BatchKind::Serving);
+    world.happens("all others are not Ready for 30s");
+    let end = world.now + 30;
+    for ordinal in 1..4 {
+        world.cluster.pods.get_mut(&ordinal).unwrap().sick_until = end;
+    }
+    let again = world.run_until(10, |world| world.attached(0));
+    assert!(again && world.counts.deleted.is_empty(), "{}", world.tale());
+    finish(&mut world);
+    all_at(&world, "v2");
+}
+
+#[test]
 fn g_rollout_operator_354_no_pod_is_touched_before_the_last_one_has_served_for_its_soak() {
     let mut plan = one_by_one();
     plan.verify.soak = std::time::Duration::from_secs(45);

@@ -107,6 +107,7 @@ fn g_kep_3541_a_set_that_replaces_its_pods_itself_is_refused_and_nothing_is_writ
     world.set_image("v2");
     world.run_until(200, |_| false);
     assert_eq!(world.memory.stalled, Some(Reason::NotOnDelete), "{}", world.tale());
+    assert!(world.state.run.is_none() && matches!(world.state.rest, Rest::Blocked(_)), "{}", world.tale());
     let counts = &world.counts;
     assert_eq!((counts.levers, counts.scales, counts.deleted.len(), counts.counters), (0, 0, 0, 0));
 }

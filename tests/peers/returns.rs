@@ -141,8 +141,10 @@ fn g_flagger_1588_deleting_the_object_while_it_ends_its_run_leaves_everything_as
     for kind in [BatchKind::Serving, BatchKind::Retiring] {
         let mut world = upgrade(3, one_by_one());
         until(&mut world, Step::Drain, kind);
+        let before = world.counts.deleted.clone();
         world.delete_object();
         finish(&mut world);
+        same(&world, "deletions", &world.counts.deleted, &before);
         assert!(world.gone && world.balancers[0].restored(), "{}", world.tale());
         same(&world, "replicas", replicas(&world), 3);
     }

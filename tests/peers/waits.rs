@@ -54,6 +54,23 @@ fn g_argo_3765_readiness_that_comes_and_goes_does_not_refresh_the_deadline() {
 }
 
 #[test]
+fn g_argo_3765_pods_that_are_lost_again_and_again_do_not_refresh_the_deadline() {
+    let mut world = upgrade(3, one_by_one());
+    until(&mut world, Step::Verify, BatchKind::Serving);
+    for turn in 0..20 {
+        // It is never there for as long as it takes to prove it.
+        world.evict(0);
+        if world.run_until(9, |world| world.memory.stalled.is_some()) {
+            assert!(turn > 5, "{}", world.tale());
+            world.run_until(300, |_| false);
+            finish(&mut world);
+            return all_at(&world, "v2");
+        }
+    }
+    panic!("it is waited for without a deadline\n{}", world.tale());
+}
+
+#[test]
 fn g_argo_3765_crashes_of_the_new_version_do_not_refresh_the_deadline() {
     let mut world = upgrade(3, one_by_one());
     world.cluster.manners.insert("v2".into(), Manner::Crashes);

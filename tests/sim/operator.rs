@@ -264,6 +264,8 @@ impl World {
             let Some(pod) = self.cluster.pods.values().find(|pod| pod.uid == uid) else { continue };
             let limits = Limits { threshold: 0, new_per_second: 3.0 };
             let answer = match self.probe {
+                // No counter and no endpoint answers in a pod in which nothing runs.
+                _ if !pod.running => Some(Sample::Unknown("nothing runs in it".into())),
                 Probe::Silent | Probe::Refused => Some(Sample::Unknown("the probe timed out".into())),
                 Probe::Counter if pod.counter.is_none_or(|since| self.now < since + 2) => None,
                 Probe::Counter | Probe::Http => Some(Sample::Count {
