@@ -61,6 +61,8 @@ mutants: ## Change the procedure line by line and see whether its tests notice (
 	cd $(MUTANTS) && PROPTEST_CASES=64 PROPTEST_MAX_SHRINK_ITERS=0 cargo mutants --in-place --timeout 300 \
 		--cargo-test-arg=--lib --cargo-test-arg=--tests $(MUTANTS_ARGS)
 
+# The random stories: fewer of them where somebody waits for the answer.
+check: export PROPTEST_CASES ?= 1000
 check: lint unit ## Format, lints, unit tests, stories: about a minute once built
 
 lint: ## Format and lints

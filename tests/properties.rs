@@ -30,6 +30,9 @@ fn play(mut world: World, events: &[(i64, Event)]) -> World {
         balancer.manner = balancer::Manner::Follows;
         balancer.unreadable = false;
     }
+    if let Some(set) = &mut world.cluster.set {
+        set.on_delete = true;
+    }
     world.probe = if world.probe == Probe::Http { Probe::Http } else { Probe::Counter };
     world.crashes.clear();
     world.pause(false);
@@ -41,8 +44,15 @@ fn play(mut world: World, events: &[(i64, Event)]) -> World {
     world
 }
 
+/// How many stories are told, where `PROPTEST_CASES` does not say another number.
+const STORIES: u32 = 10_000;
+
+fn cases() -> u32 {
+    if std::env::var_os("PROPTEST_CASES").is_some() { ProptestConfig::default().cases } else { STORIES }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, cases: cases(), ..ProptestConfig::default() })]
 
     #[test]
     fn whatever_happens_no_invariant_breaks_and_every_run_ends_or_says_what_it_waits_for(

@@ -23,7 +23,15 @@ pub enum Event {
     Evict(u32),
     Sick(u32, i64),
     Stays(u32, i64),
-    Crash,
+    /// The operator dies; the next one's clock is ahead by so many seconds.
+    Crash(i64),
+    /// A process that stalled before an effect wakes up.
+    Late,
+    /// The node of a pod is lost for so long.
+    NodeLost(u32, i64),
+    /// One of the edits of the spec.
+    Edit(Edit),
+    OnDelete(bool),
     Balancer(usize, balancer::Manner),
     Unreadable(usize, bool),
     Overwrite(usize),
@@ -31,6 +39,38 @@ pub enum Event {
     Touch(usize),
     Probe(Probe),
     NewSet,
+    NoSet,
+}
+
+/// What a user changes in the spec in mid-run.
+#[derive(Clone, Debug)]
+pub enum Edit {
+    Batch(Amount),
+    Surge(Option<Amount>),
+    Order(Order),
+    Drain { stable: u64, minimum: u64, timeout: u64, on_timeout: OnTimeout },
+    Soak(u64),
+    OnFailure(OnFailure),
+    Image(&'static str),
+}
+
+impl Edit {
+    fn apply(&self, plan: &mut Plan) {
+        match *self {
+            Self::Batch(batch) => plan.batch = batch,
+            Self::Surge(surge) => plan.surge = surge,
+            Self::Order(order) => plan.order = order,
+            Self::Drain { stable, minimum, timeout, on_timeout } => {
+                plan.drain.stable_for = Duration::from_secs(stable);
+                plan.drain.minimum = Duration::from_secs(minimum);
+                plan.drain.timeout = Duration::from_secs(timeout);
+                plan.drain.on_timeout = on_timeout;
+            }
+            Self::Soak(soak) => plan.verify.soak = Duration::from_secs(soak),
+            Self::OnFailure(on_failure) => plan.on_failure = on_failure,
+            Self::Image(image) => plan.images = with_image(image).images,
+        }
+    }
 }
 
 impl Event {
@@ -44,10 +84,38 @@ impl Event {
             Self::Delete => world.delete_object(),
             Self::Replicas(replicas) => world.set_replicas(replicas),
             Self::Evict(ordinal) => world.evict(ordinal),
-            Self::Crash => world.crash(),
+            Self::Crash(skew) => {
+                world.crash();
+                world.skew = skew;
+            }
+            Self::Late => {
+                world.late_lands();
+            }
+            Self::NodeLost(ordinal, seconds) => {
+                world.happens(&format!("the node of web-{ordinal} is lost for {seconds}s"));
+                if let Some(pod) = world.cluster.pods.get_mut(&ordinal) {
+                    pod.sick_until = i64::MAX;
+                    pod.terminating.get_or_insert(now + seconds);
+                }
+            }
+            Self::Edit(ref edit) => {
+                world.happens(&format!("spec: {edit:?}"));
+                edit.apply(&mut world.plan);
+                world.memory.last = None;
+            }
+            Self::OnDelete(on_delete) => {
+                world.happens(&format!("OnDelete: {on_delete}"));
+                if let Some(set) = &mut world.cluster.set {
+                    set.on_delete = on_delete;
+                }
+            }
             Self::NewSet => {
                 world.happens("the StatefulSet is made anew");
                 world.cluster.replace_set(now);
+            }
+            Self::NoSet => {
+                world.happens("the StatefulSet is deleted");
+                world.cluster.delete_set(now);
             }
             Self::Sick(ordinal, seconds) => {
                 world.happens(&format!("web-{ordinal} is not Ready for {seconds}s"));
@@ -106,8 +174,12 @@ pub fn event() -> impl Strategy<Value = Event> {
         2 => (1..6_u32).prop_map(Event::Replicas),
         4 => ordinal.clone().prop_map(Event::Evict),
         4 => (ordinal.clone(), 1..60_i64).prop_map(|(ordinal, seconds)| Event::Sick(ordinal, seconds)),
-        3 => (ordinal, 1..200_i64).prop_map(|(ordinal, seconds)| Event::Stays(ordinal, seconds)),
-        3 => Just(Event::Crash),
+        3 => (ordinal.clone(), 1..200_i64).prop_map(|(ordinal, seconds)| Event::Stays(ordinal, seconds)),
+        3 => select(vec![-30, 0, 30]).prop_map(Event::Crash),
+        1 => Just(Event::Late),
+        2 => (ordinal.clone(), 1..120_i64).prop_map(|(ordinal, seconds)| Event::NodeLost(ordinal, seconds)),
+        4 => edit().prop_map(Event::Edit),
+        1 => any::<bool>().prop_map(Event::OnDelete),
         3 => (0..2_usize, select(vec![balancer::Manner::Follows, balancer::Manner::Deaf, balancer::Manner::Vague]))
             .prop_map(|(index, manner)| Event::Balancer(index, manner)),
         1 => (0..2_usize, any::<bool>()).prop_map(|(index, hidden)| Event::Unreadable(index, hidden)),
@@ -116,7 +188,41 @@ pub fn event() -> impl Strategy<Value = Event> {
         3 => (0..2_usize).prop_map(Event::Touch),
         2 => select(vec![Probe::Counter, Probe::Silent, Probe::Http]).prop_map(Event::Probe),
         1 => Just(Event::NewSet),
+        1 => Just(Event::NoSet),
     ]
+}
+
+fn edit() -> impl Strategy<Value = Edit> {
+    prop_oneof![
+        2 => batch().prop_map(Edit::Batch),
+        2 => surge().prop_map(Edit::Surge),
+        1 => order().prop_map(Edit::Order),
+        2 => (0..8_u64, 0..8_u64, 0..120_u64, on_timeout())
+            .prop_map(|(stable, minimum, timeout, on_timeout)| Edit::Drain { stable, minimum, timeout, on_timeout }),
+        1 => (0..12_u64).prop_map(Edit::Soak),
+        1 => on_failure().prop_map(Edit::OnFailure),
+        1 => select(vec!["v2", "v3"]).prop_map(Edit::Image),
+    ]
+}
+
+fn batch() -> impl Strategy<Value = Amount> {
+    prop_oneof![(1..4_u32).prop_map(Amount::Count), (10..100_u32).prop_map(Amount::Percent)]
+}
+
+fn surge() -> impl Strategy<Value = Option<Amount>> {
+    prop_oneof![2 => Just(None), 3 => (0..3_u32).prop_map(|surge| Some(Amount::Count(surge)))]
+}
+
+fn order() -> impl Strategy<Value = Order> {
+    select(vec![Order::Ascending, Order::Descending])
+}
+
+fn on_timeout() -> impl Strategy<Value = OnTimeout> {
+    select(vec![OnTimeout::Pause, OnTimeout::Proceed, OnTimeout::Rollback])
+}
+
+fn on_failure() -> impl Strategy<Value = OnFailure> {
+    select(vec![OnFailure::Rollback, OnFailure::Pause])
 }
 
 /// A manner of a new version, mostly good.
@@ -131,35 +237,28 @@ pub fn manner() -> impl Strategy<Value = Manner> {
 }
 
 pub fn crash() -> impl Strategy<Value = Crash> {
-    select(vec![Crash::BeforeRecord, Crash::AfterRecord, Crash::AfterEffect])
+    select(vec![Crash::BeforeRecord, Crash::AfterRecord, Crash::AfterEffect, Crash::Stalled])
 }
 
 /// A plan with short times.
 pub fn plan() -> impl Strategy<Value = Plan> {
-    let surge = prop_oneof![2 => Just(None), 3 => (0..3_u32).prop_map(|surge| Some(Amount::Count(surge)))];
-    let batch = prop_oneof![(1..4_u32).prop_map(Amount::Count), (10..100_u32).prop_map(Amount::Percent)];
-    let drain = (
-        any::<bool>(),
-        0..8_u64,
-        0..8_u64,
-        select(vec![OnTimeout::Pause, OnTimeout::Proceed, OnTimeout::Rollback]),
-    );
-    let verify = (0..12_u64, 0..2_u32, any::<bool>());
-    (any::<bool>(), surge, batch, any::<bool>(), 0..6_u64, drain, verify).prop_map(
+    let drain = (0..8_u64, 0..8_u64, on_timeout());
+    let verify = (0..12_u64, 0..2_u32, on_failure());
+    (any::<bool>(), surge(), batch(), order(), 0..6_u64, drain, verify).prop_map(
         |(
             images,
             surge,
             batch,
-            ascending,
+            order,
             settle,
-            (_, stable, minimum, on_timeout),
-            (soak, max_restarts, pause),
+            (stable, minimum, on_timeout),
+            (soak, max_restarts, on_failure),
         )| {
             let base = if images { with_image("v2") } else { one_by_one() };
             Plan {
                 surge,
                 batch,
-                order: if ascending { Order::Ascending } else { Order::Descending },
+                order,
                 settle: Duration::from_secs(settle),
                 drain: DrainPlan {
                     stable_for: Duration::from_secs(stable),
@@ -168,7 +267,7 @@ pub fn plan() -> impl Strategy<Value = Plan> {
                     ..base.drain.clone()
                 },
                 verify: VerifyPlan { soak: Duration::from_secs(soak), max_restarts, ..base.verify.clone() },
-                on_failure: if pause { OnFailure::Pause } else { OnFailure::Rollback },
+                on_failure,
                 ..base
             }
         },
