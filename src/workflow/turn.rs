@@ -144,10 +144,13 @@ impl<'a> Turn<'a> {
             .unwrap_or_default()
     }
 
-    /// A detached pod that is on its way out: it must not get connections in its last seconds.
+    /// A detached pod that is on its way out, or condemned by the replicas: it must not get connections
+    /// in its last seconds.
     pub fn ending(&self) -> Option<&'a PodView> {
-        let pods = self.state.detached.iter().filter_map(|ordinal| self.seen.pods.get(&ordinal));
-        pods.into_iter().find(|pod| pod.terminating)
+        let seen = self.seen;
+        let pods = self.state.detached.iter().filter_map(|ordinal| Some((ordinal, seen.pods.get(&ordinal)?)));
+        let mut ending = pods.filter(|(ordinal, pod)| pod.terminating || !self.stays(*ordinal));
+        ending.next().map(|(_, pod)| pod)
     }
 
     /// Whether the pod can have no connection: never Ready, or nothing runs in it.
