@@ -9,7 +9,7 @@ use super::world::{Count, Image, Life, MOST, Pod, What, Word, World};
 
 /// Something that happens.
 ///
-/// What only the operator can see (a word of the user, a new process) happens right before its look:
+/// What only the operator can see (time, a word of the user, a new process) happens right before its look:
 /// in between nobody could tell. A look and its act are one, as an act is refused when the object that
 /// it is about has moved in between, and all other objects go their way before as well as after.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -182,7 +182,9 @@ impl Upgrade {
         if !world.lever.value.is_empty() {
             fault(Fault::Tamper);
         }
-        if state.pods.iter().any(|record| record.state == PodState::Deletable) {
+        // While an act of before is under way nobody's status but ours makes up for it.
+        let deletable = state.pods.iter().any(|record| record.state == PodState::Deletable);
+        if deletable && world.late.is_none() {
             fault(Fault::OldStatus);
         }
     }

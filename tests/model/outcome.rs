@@ -74,10 +74,11 @@ impl Upgrade {
         }
     }
 
-    /// Everything that is recorded grows as old as this.
+    /// Everything that is recorded grows as old as this, and the operator looks.
     fn pass(&self, world: &mut World, age: Age) {
         world.record = self.records.aged(world.record, age);
         world.overdue |= age == Age::Last;
+        self.operate(world, Carry::Out);
     }
 
     /// The API server carries out an act whose preconditions hold.
@@ -110,7 +111,7 @@ impl Upgrade {
                 }
             }
             What::Delete(ordinal) => {
-                world.broken = of_going(world, ordinal, act.excused);
+                world.broken = world.broken.or_else(|| of_going(world, ordinal, act.excused));
                 if let Some(pod) = &mut world.pods[ordinal] {
                     (pod.terminating, pod.deleted_by_us) = (true, true);
                 }
@@ -170,6 +171,7 @@ impl Upgrade {
             Fault::OldStatus => {
                 world.record = self.records.undeletable(world.record);
                 world.half = None;
+                self.operate(world, Carry::Out);
             }
             Fault::Slow(age) => self.pass(world, age),
         }
