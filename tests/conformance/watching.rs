@@ -38,8 +38,11 @@ pub fn in_order(ground: Ground) -> LocalBoxFuture<'static, ()> {
         api.delete("in-order", &DeleteParams::default()).await.unwrap();
         let mut events = std::pin::pin!(events);
         let mut told = Vec::new();
-        while told.len() < 3 {
+        while told.last() != Some(&("deleted", None)) {
             match tokio::time::timeout(PATIENCE, events.next()).await.expect("in time") {
+                Some(Ok(WatchEvent::Modified(pod))) if pod.metadata.deletion_timestamp.is_some() => {
+                    told.push(("ending", None));
+                }
                 Some(Ok(WatchEvent::Modified(pod))) => told.push(("modified", pod.resource_version())),
                 Some(Ok(WatchEvent::Deleted(_))) => told.push(("deleted", None)),
                 Some(Ok(WatchEvent::Bookmark(_))) => {}
@@ -47,7 +50,7 @@ pub fn in_order(ground: Ground) -> LocalBoxFuture<'static, ()> {
             }
         }
         let modified = |pod: &Pod| ("modified", pod.resource_version());
-        assert_eq!(told, [modified(&one), modified(&two), ("deleted", None)]);
+        assert_eq!(told, [modified(&one), modified(&two), ("ending", None), ("deleted", None)]);
     }
     .boxed_local()
 }

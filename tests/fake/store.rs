@@ -259,15 +259,18 @@ impl Store {
         if key.resource == Resource::Pods {
             self.deletions.push(Deletion { manager: author.manager.to_owned(), object: old });
         }
-        if !runs && !held(&new) {
+        let gone = !runs && !held(&new);
+        if gone && key.resource != Resource::Pods {
             return Ok(self.keep(key, new, Became::Deleted, author));
         }
-        let asked = options["gracePeriodSeconds"].as_i64();
+        let asked = options["gracePeriodSeconds"].as_i64().or_else(|| gone.then_some(0));
         let grace = asked.or_else(|| new["spec"]["terminationGracePeriodSeconds"].as_i64()).unwrap_or(30);
         let end = author.at.checked_add(SignedDuration::from_secs(grace)).unwrap_or(author.at);
         new["metadata"]["deletionTimestamp"] = json!(second(end));
         new["metadata"]["deletionGracePeriodSeconds"] = json!(grace);
-        Ok(self.keep(key, new, Became::Modified, author))
+        let ending = self.keep(key, new, Became::Modified, author);
+        // Also a pod that never ran is seen on its way out before it is gone.
+        if gone { Ok(self.keep(key, Value::clone(&ending), Became::Deleted, author)) } else { Ok(ending) }
     }
 
     /// The kubelet says that nothing of the pod is left.
