@@ -10,8 +10,9 @@ RELEASE := target/release-binary
 ENGINE ?= $(firstword $(foreach engine,docker podman buildah,$(if $(shell command -v $(engine)),$(engine))))
 IMAGE ?= lossless-upgrade:dev
 
-# The tests under tests/ that need no cluster.
+# The tests under tests/ that need no cluster, and those of them that take minutes.
 STORIES := $(patsubst tests/%.rs,--test %,$(wildcard tests/*.rs))
+LONG := $(addprefix --test ,disturbances faults interruptions model)
 
 # The fuzz targets, and how long each of them runs.
 FUZZ := $(patsubst fuzz/targets/%.rs,%,$(wildcard fuzz/targets/*.rs))
@@ -63,7 +64,8 @@ mutants: ## Change the procedure line by line and see whether its tests notice (
 
 # The random stories: fewer of them where somebody waits for the answer.
 check: export PROPTEST_CASES ?= 1000
-check: lint unit ## Format, lints, unit tests, stories: about a minute once built
+check: lint ## Format, lints, unit tests, short stories: about a minute once built
+	cargo test --workspace --lib --bins $(foreach test,$(filter-out --test $(LONG),$(STORIES)),--test $(test))
 
 lint: ## Format and lints
 	cargo fmt --all --check

@@ -126,7 +126,7 @@ impl From<OrdinalSet> for String {
 pub struct NotOrdinals(String);
 
 /// No StatefulSet comes near this; it bounds what a hand-edited status can make us allocate.
-const MOST: u32 = 100_000;
+const MOST: usize = 100_000;
 
 impl FromStr for OrdinalSet {
     type Err = NotOrdinals;
@@ -138,7 +138,7 @@ impl FromStr for OrdinalSet {
             let (first, last) = part.split_once('-').unwrap_or((part, part));
             let first: Ordinal = first.parse().map_err(|_| refuse())?;
             let last: Ordinal = last.parse().map_err(|_| refuse())?;
-            if first > last || last - first > MOST {
+            if first > last || set.len() + usize::try_from(last - first).unwrap_or(MOST) >= MOST {
                 return Err(refuse());
             }
             set.extend(first..=last);
@@ -170,8 +170,13 @@ mod tests {
     }
 
     #[test]
+    fn a_list_may_be_as_long_as_no_stateful_set_is() {
+        assert_eq!("0-99998,200000".parse::<OrdinalSet>().unwrap().len(), 100_000);
+    }
+
+    #[test]
     fn text_that_is_no_list_of_ordinals_is_refused() {
-        for text in ["x", "3-1", "-3", "0-4294967295", "1..2"] {
+        for text in ["x", "3-1", "-3", "0-4294967295", "1..2", "0-99999,100000", "0-60000,100000-160000"] {
             assert!(text.parse::<OrdinalSet>().is_err(), "{text}");
         }
     }
