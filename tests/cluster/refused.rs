@@ -88,6 +88,7 @@ pub fn at_apply(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), Fai
 struct Obstacle {
     namespace: &'static str,
     set: Value,
+    /// The Services, and what else stands beside them.
     services: Vec<Value>,
     object: Value,
     reason: &'static str,
@@ -163,8 +164,25 @@ fn obstacles() -> Vec<Obstacle> {
             vec![front()],
             wanted(|spec| spec["images"] = json!({"sidecar": "lab/nginx:v2"})),
         ),
+        make(
+            "autoscaled",
+            "AutoscalerOwnsReplicas",
+            set(1, "OnDelete"),
+            vec![front(), autoscaler()],
+            wanted(|_| {}),
+        ),
         make("pod-security", "ProbeUnusable", set(1, "OnDelete"), vec![front()], wanted(|_| {})),
     ]
+}
+
+fn autoscaler() -> Value {
+    json!({
+        "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "nginx"},
+        "spec": {
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "nginx"},
+            "minReplicas": 1, "maxReplicas": 3,
+        },
+    })
 }
 
 /// Everything of a namespace that a run could write.
