@@ -76,7 +76,7 @@ impl Stage {
     /// When the manifests are refused, or it is not ready within [`Deployed::LIMIT`].
     pub async fn install_operator(&self) -> Result<(), ScenarioError> {
         let overlay = paths::workspace().join("tests/lab/operator");
-        self.cluster().kubectl(&["apply", "-k", &overlay.to_string_lossy()])?;
+        self.cluster().kubectl(&["apply", "--server-side", "-k", &overlay.to_string_lossy()])?;
         self.operator_is_ready().await
     }
 
