@@ -1,6 +1,6 @@
 //! What can happen next.
 
-use lossless_upgrade::workflow::state::PodState;
+use crate::workflow::state::PodState;
 
 use super::Upgrade;
 use super::normal::{Age, PROCESS, uid};

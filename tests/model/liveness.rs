@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-use lossless_upgrade::workflow::state::Rest;
+use crate::workflow::state::Rest;
 
 use super::Upgrade;
 use super::actions::{Action, calm};

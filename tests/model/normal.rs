@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use crate::workflow::reasons::{Problem, Reason};
+use crate::workflow::state::{Outcome, PodState, Rest, Run, State, Step};
 use jiff::Timestamp;
-use lossless_upgrade::workflow::reasons::{Problem, Reason};
-use lossless_upgrade::workflow::state::{Outcome, PodState, Rest, Run, State, Step};
 
 /// The moment at which everything is decided: it is the recorded moments that grow old.
 pub const NOW: Timestamp = Timestamp::UNIX_EPOCH;

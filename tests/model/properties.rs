@@ -1,10 +1,10 @@
 //! What may never happen: the design's invariants on each decision, and what is really so in the
 //! cluster whatever the procedure believes.
 
-use lossless_upgrade::workflow::decision::Decision;
-use lossless_upgrade::workflow::invariants::{ALL, Moment};
-use lossless_upgrade::workflow::state::{State, Step};
-use lossless_upgrade::workflow::transitions::allowed;
+use crate::workflow::decision::Decision;
+use crate::workflow::invariants::{ALL, Moment};
+use crate::workflow::state::{State, Step};
+use crate::workflow::transitions::allowed;
 use stateright::Property;
 
 use super::Upgrade;
@@ -87,7 +87,10 @@ pub fn of_act(world: &World, state: &State, what: What, batch: u32) -> Option<Br
     // The load balancer takes in the annotation as a whole, so who is let in again serves as the others go.
     let ready = world.which(Pod::ready);
     let (taken, left) = match what {
-        What::Levers { detached, .. } => (serving.and(detached), ready.without(detached)),
+        // What the annotation has already taken was judged when it did.
+        What::Levers { detached, .. } => {
+            (serving.and(detached).without(world.lever.value), ready.without(detached))
+        }
         What::Delete(ordinal) => {
             let gone = Pods::which(|one| one == ordinal);
             (serving.and(gone), serving.without(gone))

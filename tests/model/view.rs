@@ -4,16 +4,16 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{PoisonError, RwLock};
 
-use jiff::Timestamp;
-use lossless_upgrade::workflow::counted;
-use lossless_upgrade::workflow::decide_with;
-use lossless_upgrade::workflow::decision::{Decision, Effect};
-use lossless_upgrade::workflow::invariants::Moment;
-use lossless_upgrade::workflow::observed::{
+use crate::workflow::counted;
+use crate::workflow::decide_with;
+use crate::workflow::decision::{Decision, Effect};
+use crate::workflow::invariants::Moment;
+use crate::workflow::observed::{
     Confirmation, CounterView, DrainView, Held, ImageView, LeverView, Observed, PodView, SetView,
 };
-use lossless_upgrade::workflow::ordinals::OrdinalSet;
-use lossless_upgrade::workflow::state::{Actions, SavedLever, State};
+use crate::workflow::ordinals::OrdinalSet;
+use crate::workflow::state::{Actions, SavedLever, State};
+use jiff::Timestamp;
 
 use super::Upgrade;
 use super::normal::{Age, NOW, OLDER_PROCESS, PROCESS, Record, uid};

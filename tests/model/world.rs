@@ -3,7 +3,7 @@
 
 use std::hash::{Hash, Hasher};
 
-use lossless_upgrade::workflow::state::State;
+use crate::workflow::state::State;
 
 use super::normal::{Record, Records, uid};
 use super::properties::Broken;

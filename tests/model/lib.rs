@@ -1,23 +1,28 @@
 //! Every order of events in a small cluster: the real `workflow::decide`, with a bounded number of
-//! faults and edits of the user on the way.
+//! faults and edits of the user on the way. The procedure is compiled here once more, without all that
+//! it stands in, so that it can be optimised: millions of decisions are asked for.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests fail tests")]
 
-pub mod actions;
-pub mod liveness;
-pub mod normal;
-pub mod outcome;
-pub mod properties;
-pub mod view;
-pub mod words;
-pub mod world;
+#[path = "../../src/workflow/mod.rs"]
+pub mod workflow;
+
+mod actions;
+mod liveness;
+mod normal;
+mod outcome;
+mod properties;
+mod view;
+mod words;
+mod world;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use lossless_upgrade::workflow::checks::{GUARDS, Guard};
-use lossless_upgrade::workflow::plan::{Amount, DrainPlan, OnFailure, OnTimeout, Order, Plan, VerifyPlan};
-use lossless_upgrade::workflow::state::State;
-use stateright::{Model, Property};
+use crate::workflow::checks::{GUARDS, Guard};
+use crate::workflow::plan::{Amount, DrainPlan, OnFailure, OnTimeout, Order, Plan, VerifyPlan};
+use crate::workflow::state::State;
+use stateright::{Checker, HasDiscoveries, Model, Property};
 
 use actions::Action;
 use liveness::Fates;
@@ -28,19 +33,27 @@ use world::{Image, World};
 /// Which cluster, and how much may happen in it.
 #[derive(Clone, Debug)]
 pub struct Config {
+    /// Pods before the run.
     pub replicas: u8,
+    /// Pods replaced together.
     pub batch: u8,
+    /// Pods added for the run.
     pub surge: u8,
     /// The operator itself sets the image.
     pub images: bool,
+    /// So many things go wrong at most.
     pub faults: u8,
+    /// So many things the user does at most, once the new version is set.
     pub edits: u8,
+    /// What must hold before a pod goes.
     pub guards: Vec<Guard>,
     /// The API server refuses an act on an object that has changed since it was looked at.
     pub versions: bool,
 }
 
 impl Config {
+    /// Everything that can happen with two faults and one edit.
+    #[must_use]
     pub fn new(replicas: u8, batch: u8, surge: u8) -> Self {
         let guards = GUARDS.to_vec();
         Self { replicas, batch, surge, images: false, faults: 2, edits: 1, guards, versions: true }
@@ -84,21 +97,16 @@ impl fmt::Display for Config {
 }
 
 /// The model: a configuration, and what was found out on the way.
-pub struct Upgrade {
-    pub config: Config,
+struct Upgrade {
+    config: Config,
     records: Records,
     decisions: Decisions,
     fates: Fates,
 }
 
 impl Upgrade {
-    pub fn new(config: Config) -> Self {
+    fn new(config: Config) -> Self {
         Self { config, records: Records::default(), decisions: Decisions::default(), fates: Fates::default() }
-    }
-
-    /// The longest way to an end when nothing more goes wrong.
-    pub fn longest(&self) -> u16 {
-        self.fates.longest()
     }
 }
 
@@ -125,4 +133,29 @@ impl Model for Upgrade {
     fn properties(&self) -> Vec<Property<Self>> {
         properties::all()
     }
+}
+
+/// Tries everything, and tells how much that was. Answers the names of what can break, with a story
+/// for each.
+#[expect(clippy::disallowed_methods, reason = "how long it took is told, and nothing depends on it")]
+pub fn check(config: Config) -> Vec<(&'static str, String)> {
+    let title = config.to_string();
+    let began = Instant::now();
+    let checker =
+        Upgrade::new(config).checker().threads(2).finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join();
+    println!(
+        "{title}: {} states, {} ways to them, the longest {}; from each of them an end within {}; {:.1}s",
+        checker.unique_state_count(),
+        checker.state_count(),
+        checker.max_depth(),
+        checker.model().fates.longest(),
+        began.elapsed().as_secs_f64(),
+    );
+    let broken = checker.discoveries().into_iter();
+    broken.map(|(name, path)| (name, words::story(checker.model(), path))).collect()
+}
+
+/// What `check` looks for.
+pub fn properties() -> Vec<&'static str> {
+    properties::all().into_iter().map(|property| property.name).collect()
 }
