@@ -4,6 +4,9 @@
 #![allow(missing_docs, reason = "a test binary has no documentation")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that fails says so")]
 
+#[path = "../conformance/mod.rs"]
+mod checks;
+mod conformance;
 mod crash;
 mod dice;
 mod faults;
@@ -48,6 +51,7 @@ fn cases() -> Vec<Case> {
         beside("a paused run deletes nothing and goes on when told", interrupted::paused),
         beside("an object that is deleted in mid-run leaves everything as it was", interrupted::deleted),
         beside("what the rules refuse is refused by the API server", refused::at_apply),
+        beside("the API server is as the fake one claims", conformance::real),
         beside("what stands against a run blocks it, and nothing is written", refused::blocked),
         outside("an operator killed at random moments ends as if nothing had been", crash::at_random),
         outside(

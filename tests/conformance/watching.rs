@@ -5,6 +5,7 @@ use futures::{FutureExt, StreamExt};
 use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::ResourceExt;
 use kube::api::{DeleteParams, ListParams, WatchEvent, WatchParams};
+use lossless_upgrade::api::LosslessUpgrade;
 use serde_json::json;
 
 use super::{Ground, PATIENCE, annotate, by_us};
@@ -57,7 +58,8 @@ pub fn in_order(ground: Ground) -> LocalBoxFuture<'static, ()> {
 
 pub fn too_old(ground: Ground) -> LocalBoxFuture<'static, ()> {
     async move {
-        let events = ground.api::<Pod>().watch(&WatchParams::default(), "1").await.unwrap();
+        // From before the server knew this kind: of the built-in ones a young server has forgotten nothing.
+        let events = ground.api::<LosslessUpgrade>().watch(&WatchParams::default(), "1").await.unwrap();
         let mut events = std::pin::pin!(events);
         match tokio::time::timeout(PATIENCE, events.next()).await.expect("in time") {
             Some(Ok(WatchEvent::Error(status))) => assert_eq!(status.code, 410),
