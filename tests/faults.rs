@@ -60,29 +60,12 @@ fn difference(story: Story, plan: Plan, played: &Played, calm: &Played) -> Optio
         "the fault did not happen".to_owned()
     } else if !played.violations.is_empty() {
         format!("{:#?}", played.violations)
-    } else if says_gone(plan) {
-        if lossless(played, calm) {
-            return None;
-        }
-        format!("{:#?}", played.end)
     } else if played.end != calm.end {
         format!("{:#?}\ninstead of\n{:#?}", played.end, calm.end)
     } else {
         return None;
     };
     Some(format!("{story:?} {plan:?}: after {:?}: {what}\n{}", played.took, played.status["message"]))
-}
-
-/// A read that is told that the object is not there: that is believed, and the run may be given up.
-fn says_gone(plan: Plan) -> bool {
-    matches!(plan, Plan::Call(CallId { verb: Verb::Get, .. }, Fault::Refused(404)))
-}
-
-/// A run that was given up has lost nothing and has put the levers back. The surge is left: there
-/// was nothing to take it from.
-fn lossless(played: &Played, calm: &Played) -> bool {
-    let over = ["Succeeded", "Aborted"].contains(&played.end.phase.as_str());
-    over && played.end.weights == calm.end.weights
 }
 
 fn writes(calm: &Played) -> impl Iterator<Item = CallId> {
