@@ -17,6 +17,7 @@ mod world;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 use crate::workflow::checks::{GUARDS, Guard};
@@ -143,7 +144,9 @@ pub fn check(config: Config) -> Vec<(&'static str, String)> {
     let began = Instant::now();
     let checker =
         Upgrade::new(config).checker().threads(2).finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join();
-    println!(
+    // Not by `println`: the test runner would keep it to itself.
+    let told = writeln!(
+        std::io::stderr(),
         "{title}: {} states, {} ways to them, the longest {}; from each of them an end within {}; {:.1}s",
         checker.unique_state_count(),
         checker.state_count(),
@@ -151,6 +154,7 @@ pub fn check(config: Config) -> Vec<(&'static str, String)> {
         checker.model().fates.longest(),
         began.elapsed().as_secs_f64(),
     );
+    told.ok();
     let broken = checker.discoveries().into_iter();
     broken.map(|(name, path)| (name, words::story(checker.model(), path))).collect()
 }

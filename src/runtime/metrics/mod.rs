@@ -288,6 +288,16 @@ mod tests {
     }
 
     #[test]
+    fn an_object_that_backs_off_shows_for_how_long_until_it_was_looked_at_to_the_end() {
+        let metrics = Metrics::new().unwrap();
+        metrics.backs_off(&key("nginx"), Some(Duration::from_millis(1500)));
+        let line = "lossless_upgrade_backoff_seconds{name=\"nginx\",namespace=\"web\"} 1.5";
+        assert!(metrics.encode().unwrap().contains(line), "{}", metrics.encode().unwrap());
+        metrics.backs_off(&key("nginx"), None);
+        assert!(!metrics.encode().unwrap().contains("backoff_seconds{"));
+    }
+
+    #[test]
     fn a_deleted_object_leaves_no_series_and_the_others_keep_theirs() {
         let metrics = Metrics::new().unwrap();
         everything(&metrics, &key("gone"), "Drain");
