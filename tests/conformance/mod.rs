@@ -76,8 +76,8 @@ impl Ground {
         self.api::<K>().create(&PostParams::default(), &object).await.expect("it is created")
     }
 
-    /// An upgrade of something that is not there: nobody has anything to do for it. An operator
-    /// beside the check says so in its status, and then leaves it alone.
+    /// An upgrade of something that is not there, so that nobody has anything to do for it. Where an operator
+    /// says so in its status all the same, it has done so before the check goes on.
     async fn upgrade(&self, name: &str) -> LosslessUpgrade {
         let object = json!({
             "apiVersion": "lossless-upgrade.io/v1alpha1", "kind": "LosslessUpgrade", "metadata": {"name": name},
