@@ -21,8 +21,7 @@ pub fn choose(turn: &mut Turn<'_>, run: &mut Run) -> Next {
     match run.goal {
         Goal::Abort | Goal::Release => return retire(turn, run),
         Goal::Upgrade => {
-            let images = &turn.plan.images;
-            if images.iter().any(|(container, image)| set.images.get(container) != Some(image)) {
+            if !set.runs(&turn.plan.images) {
                 turn.enter(run, Step::Surge);
                 return Next::Again;
             }
@@ -33,9 +32,7 @@ pub fn choose(turn: &mut Turn<'_>, run: &mut Run) -> Next {
     let ordinals = turn.base_ordinals().union(&turn.surge_ordinals(run));
     let away = ordinals.difference(&at(turn, &ordinals, |_| true));
     // One that is gone and lies beyond the replicas does not come back by itself.
-    let comes = |ordinal: &Ordinal| {
-        turn.seen.pods.contains_key(ordinal) || *ordinal < set.first.saturating_add(set.replicas)
-    };
+    let comes = |ordinal: &Ordinal| turn.seen.pods.contains_key(ordinal) || set.has(*ordinal);
     let away: OrdinalSet =
         away.iter().filter(|ordinal| turn.state.detached.contains(*ordinal) && comes(ordinal)).collect();
     if !away.is_empty() {

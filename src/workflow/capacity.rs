@@ -50,6 +50,6 @@ impl Turn<'_> {
 
     /// Whether the ordinal lies within the replicas: a pod beyond them goes in a moment.
     pub fn stays(&self, ordinal: Ordinal) -> bool {
-        self.set().is_some_and(|set| ordinal < set.first.saturating_add(set.replicas))
+        self.set().is_some_and(|set| set.has(ordinal))
     }
 }

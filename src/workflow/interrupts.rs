@@ -79,21 +79,20 @@ fn released(turn: &mut Turn<'_>, run: &mut Run) -> Option<Next> {
 /// The user's words, each once per value.
 fn heed(turn: &mut Turn<'_>, run: &mut Run) -> Option<Next> {
     // A target that is gone, or another one of its name, has nothing to be asked of.
-    turn.set().filter(|set| set.uid == run.set_uid)?;
+    let set = turn.set().filter(|set| set.uid == run.set_uid)?;
     let asked = &turn.seen.actions;
-    let handled = turn.state.handled.clone();
-    let new = |asked: &Option<String>, handled: &Option<String>| asked.is_some() && asked != handled;
+    let new = asked.beside(&turn.state.handled);
     let goes_on = matches!(run.goal, Goal::Upgrade | Goal::RollBack);
-    let abort = new(&asked.abort, &handled.abort) && goes_on;
-    let rollback = new(&asked.rollback, &handled.rollback) && matches!(run.goal, Goal::Upgrade | Goal::Abort);
-    let newest = turn.set().and_then(|set| set.update_revision.clone());
+    let abort = new.abort && goes_on;
+    let rollback = new.rollback && matches!(run.goal, Goal::Upgrade | Goal::Abort);
+    let newest = set.update_revision.clone();
     if (abort || rollback) && newest.is_none() {
         // What is given up is the newest template, and a write of ours to it may just be on its way.
         let text = "Asked to end the run; waiting for the StatefulSet controller to take notice of the newest template";
         return Some(Wait::new(text).into());
     }
     turn.state.handled = asked.clone();
-    if new(&asked.retry, &handled.retry) && run.halted.is_some() {
+    if new.retry && run.halted.is_some() {
         run.halted = None;
         run.reasserted = 0;
         run.relieved = 0;
@@ -107,20 +106,14 @@ fn heed(turn: &mut Turn<'_>, run: &mut Run) -> Option<Next> {
         return Some(leave(turn, run, Goal::Abort, problem));
     }
     if rollback {
-        // The user's word is about what is newest now, be it noticed by the run or not.
-        if let Some(newest) = newest.filter(|newest| *newest != run.from && template_is_written(turn)) {
+        // The user's word is about what is newest now, be it noticed by the run or not. Where the images
+        // of the spec are not in the template yet, the run has not touched it.
+        if let Some(newest) = newest.filter(|newest| *newest != run.from && set.runs(&turn.plan.images)) {
             run.to = newest;
         }
         return Some(roll_back(turn, run, Problem::new(Reason::RollingBack, "Rollback asked by the user")));
     }
     None
-}
-
-/// Whether the template is as `spec.images` wants it: before that the run has not touched it.
-fn template_is_written(turn: &Turn<'_>) -> bool {
-    turn.set().is_some_and(|set| {
-        turn.plan.images.iter().all(|(container, image)| set.images.get(container) == Some(image))
-    })
 }
 
 /// What was held against the batch is not held against it any more: it is looked at anew.
@@ -247,8 +240,7 @@ fn shrunk(turn: &mut Turn<'_>, run: &mut Run) -> Option<Next> {
         }
         BatchKind::None | BatchKind::Canary | BatchKind::Retiring => false,
     };
-    let end = set.first.saturating_add(set.replicas);
-    let lost = |ordinal: &Ordinal| *ordinal >= end && !turn.seen.pods.contains_key(ordinal);
+    let lost = |ordinal: &Ordinal| !set.has(*ordinal) && !turn.seen.pods.contains_key(ordinal);
     let lost: OrdinalSet = run.batch.ordinals.iter().filter(lost).collect();
     if !waits || lost.is_empty() {
         return None;

@@ -103,11 +103,14 @@ fn nothing_owing_goes(moment: &Moment<'_>) -> Result<(), String> {
     Ok(())
 }
 
+fn stays(moment: &Moment<'_>, ordinal: Ordinal) -> bool {
+    moment.seen.set.as_ref().is_none_or(|set| set.has(ordinal))
+}
+
 fn serving(moment: &Moment<'_>, without: &OrdinalSet) -> usize {
     let detached = &moment.decision.state.detached;
     // What lies beyond the replicas goes in a moment.
-    let end = moment.seen.set.as_ref().map_or(u32::MAX, |set| set.first.saturating_add(set.replicas));
-    let ready = moment.seen.pods.iter().filter(|(ordinal, pod)| pod.ready && **ordinal < end);
+    let ready = moment.seen.pods.iter().filter(|(ordinal, pod)| pod.ready && stays(moment, **ordinal));
     ready.filter(|(ordinal, _)| !detached.contains(**ordinal) && !without.contains(**ordinal)).count()
 }
 
@@ -124,14 +127,12 @@ fn taken(moment: &Moment<'_>) -> OrdinalSet {
         Some(Effect::SetLevers { detached, .. }) => detached.clone(),
         _ => leaving(moment),
     };
-    // What lies beyond the replicas is going already, by an act that was judged when it was made.
-    let stays =
-        |ordinal: Ordinal| moment.seen.set.as_ref().is_none_or(|set| ordinal < set.first + set.replicas);
-    // A pod that goes for good cannot be attached again, so it counts although it is detached.
+    // What lies beyond the replicas is going already, by an act that was judged when it was made. A pod
+    // that goes for good cannot be attached again, so it counts although it is detached.
     let goes = leaving(moment);
     newly
         .iter()
-        .filter(|ordinal| stays(*ordinal) && (!held(*ordinal) || goes.contains(*ordinal)))
+        .filter(|ordinal| stays(moment, *ordinal) && (!held(*ordinal) || goes.contains(*ordinal)))
         .filter(|ordinal| moment.seen.pods.get(ordinal).is_some_and(|pod| pod.ready))
         .collect()
 }

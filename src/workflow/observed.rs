@@ -179,6 +179,20 @@ pub enum DrainView {
     Quiet(Duration),
 }
 
+impl SetView {
+    /// Whether the ordinal lies within the replicas: a pod beyond them goes in a moment.
+    #[must_use]
+    pub const fn has(&self, ordinal: Ordinal) -> bool {
+        ordinal < self.first.saturating_add(self.replicas)
+    }
+
+    /// Whether the template has these images, by container.
+    #[must_use]
+    pub fn runs(&self, images: &BTreeMap<String, String>) -> bool {
+        images.iter().all(|(container, image)| self.images.get(container) == Some(image))
+    }
+}
+
 impl Observed {
     /// The ordinals that the StatefulSet has for `replicas`, from `skip` on.
     #[must_use]

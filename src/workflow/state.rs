@@ -302,6 +302,30 @@ pub struct Actions {
     pub retry: Option<String>,
 }
 
+impl Actions {
+    /// Which of these words are new beside those that were handled.
+    #[must_use]
+    pub fn beside(&self, handled: &Self) -> NewWords {
+        let new = |asked: &Option<String>, handled: &Option<String>| asked.is_some() && asked != handled;
+        NewWords {
+            abort: new(&self.abort, &handled.abort),
+            rollback: new(&self.rollback, &handled.rollback),
+            retry: new(&self.retry, &handled.retry),
+        }
+    }
+}
+
+/// The user's words that were not acted on yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NewWords {
+    /// `lossless-upgrade.io/abort`.
+    pub abort: bool,
+    /// `lossless-upgrade.io/rollback`.
+    pub rollback: bool,
+    /// `lossless-upgrade.io/retry`.
+    pub retry: bool,
+}
+
 /// A finished run.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Past {

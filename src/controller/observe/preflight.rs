@@ -24,9 +24,7 @@ use crate::workflow::state::{SavedLever, State};
 pub fn may_begin(plan: &Plan, seen: &Observed) -> bool {
     let Some(set) = &seen.set else { return false };
     let Some(revision) = &set.update_revision else { return false };
-    !seen.deleting
-        && (seen.pods.values().any(|pod| pod.revision != *revision)
-            || plan.images.iter().any(|(container, image)| set.images.get(container) != Some(image)))
+    !seen.deleting && (seen.pods.values().any(|pod| pod.revision != *revision) || !set.runs(&plan.images))
 }
 
 /// Looks at all that stands against a run.

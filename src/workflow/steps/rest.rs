@@ -72,16 +72,16 @@ pub fn look(turn: &mut Turn<'_>) -> Next {
 /// runs, and must not end the next one.
 fn heed(turn: &mut Turn<'_>) {
     let asked = &turn.seen.actions;
-    let handled = std::mem::replace(&mut turn.state.handled, asked.clone());
-    let new = |asked: &Option<String>, handled: &Option<String>| asked.is_some() && asked != handled;
-    if new(&asked.retry, &handled.retry) {
+    let new = asked.beside(&turn.state.handled);
+    turn.state.handled = asked.clone();
+    if new.retry {
         turn.state.rejected = None;
         turn.state.rest = Rest::Idle;
     }
-    if new(&asked.abort, &handled.abort) {
+    if new.abort {
         turn.warn(Reason::NothingUnderWay, "There is no run to abort");
     }
-    if new(&asked.rollback, &handled.rollback) {
+    if new.rollback {
         let text =
             "There is no run to roll back. Set the template that you want in the StatefulSet, or spec.images";
         turn.warn(Reason::NothingUnderWay, text);

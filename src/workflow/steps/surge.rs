@@ -23,8 +23,7 @@ pub fn look(turn: &mut Turn<'_>, run: &mut Run) -> Next {
         return Next::Again;
     }
     let replicas = turn.base() + run.surge;
-    let images = run.goal == Goal::Upgrade
-        && turn.plan.images.iter().any(|(container, image)| set.images.get(container) != Some(image));
+    let images = run.goal == Goal::Upgrade && !set.runs(&turn.plan.images);
     if set.replicas != replicas || images {
         let what = if images { "the new images and " } else { "" };
         let text = format!("Asking for {what}{replicas} replicas ({} of them surge)", run.surge);
