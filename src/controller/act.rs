@@ -1,11 +1,15 @@
 //! One effect on the world, by who has recorded it. Each carries uid and resourceVersion of what
 //! was looked at, so that it is refused when the world has moved.
 
+use std::fmt::Debug;
+
+use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::StatefulSet;
-use k8s_openapi::api::core::v1::{Pod, Service};
+use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
-use kube::{Api, ResourceExt};
+use kube::{Api, Resource, ResourceExt};
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::Context;
@@ -88,12 +92,8 @@ pub async fn act(
     Ok(())
 }
 
-fn by_us() -> PatchParams {
-    PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() }
-}
-
-fn by_marker() -> PatchParams {
-    PatchParams { field_manager: Some(MARKER.to_owned()), ..PatchParams::default() }
+fn by(manager: &str) -> PatchParams {
+    PatchParams { field_manager: Some(manager.to_owned()), ..PatchParams::default() }
 }
 
 async fn scale(scene: &Scene<'_>, replicas: u32, images: bool) -> Result<(), Error> {
@@ -105,7 +105,7 @@ async fn scale(scene: &Scene<'_>, replicas: u32, images: bool) -> Result<(), Err
     let patch = json!({"metadata": identity(&set.metadata), "spec": spec});
     let api: Api<StatefulSet> = Api::namespaced(scene.context.client.clone(), scene.namespace);
     // Strategic, so that a container is found by its name and keeps all else.
-    let written = api.patch(&set.name_any(), &by_us(), &Patch::Strategic(patch)).await;
+    let written = api.patch(&set.name_any(), &by(MANAGER), &Patch::Strategic(patch)).await;
     written.map(drop).map_err(Error::api("scaling the StatefulSet"))
 }
 
@@ -145,7 +145,7 @@ async fn restore_template(scene: &Scene<'_>) -> Result<(), Error> {
             .map_err(|_| Error::Incomplete("the patch of the template is not a patch"))?,
     );
     let api: Api<StatefulSet> = Api::namespaced(scene.context.client.clone(), scene.namespace);
-    let written = api.patch(&set.name_any(), &by_us(), &patch).await;
+    let written = api.patch(&set.name_any(), &by(MANAGER), &patch).await;
     written.map(drop).map_err(Error::api("putting the old template back"))
 }
 
@@ -223,15 +223,13 @@ async fn fence(scene: &Scene<'_>, ordinal: Ordinal, uid: &str, mark: &str) -> Re
     let Some(pod) = scene.look.pods.get(&ordinal) else { return Ok(()) };
     let patch = json!({"metadata": {"uid": uid, "annotations": {FENCE: mark}}});
     let api: Api<Pod> = Api::namespaced(scene.context.client.clone(), scene.namespace);
-    let written = api.patch(&pod.name_any(), &by_us(), &Patch::Merge(patch)).await;
+    let written = api.patch(&pod.name_any(), &by(MANAGER), &Patch::Merge(patch)).await;
     written.map(drop).map_err(Error::api("marking a pod"))
 }
 
 async fn fence_set(scene: &Scene<'_>, mark: Option<&str>) -> Result<(), Error> {
     let set = scene.look.set.as_ref().ok_or(Error::Incomplete("the StatefulSet is gone"))?;
-    let api: Api<StatefulSet> = Api::namespaced(scene.context.client.clone(), scene.namespace);
-    let written = api.patch(&set.name_any(), &by_marker(), &Patch::Merge(marked(&set.metadata, mark))).await;
-    written.map(drop).map_err(Error::api("marking the StatefulSet"))
+    set_mark(scene, set, mark).await.map_err(Error::api("marking the StatefulSet"))
 }
 
 async fn fence_lever(scene: &Scene<'_>, title: &str, mark: Option<&str>) -> Result<(), Error> {
@@ -239,17 +237,18 @@ async fn fence_lever(scene: &Scene<'_>, title: &str, mark: Option<&str>) -> Resu
         services.iter().map(move |service| (lever_title(lever.kind(), &service.name_any()), service))
     });
     let Some((_, service)) = all.find(|(name, _)| name == title) else { return Ok(()) };
-    let api: Api<Service> = Api::namespaced(scene.context.client.clone(), scene.namespace);
-    let patch = Patch::Merge(marked(&service.metadata, mark));
-    let written = api.patch(&service.name_any(), &by_marker(), &patch).await;
-    written.map(drop).map_err(Error::api("marking a Service"))
+    set_mark(scene, service, mark).await.map_err(Error::api("marking a Service"))
 }
 
-/// A merge patch that moves the version of what was looked at and of nothing newer.
-fn marked(metadata: &ObjectMeta, mark: Option<&str>) -> Value {
-    let mut metadata = identity(metadata);
+/// Moves the version of what was looked at, and of nothing newer.
+async fn set_mark<K>(scene: &Scene<'_>, live: &K, mark: Option<&str>) -> Result<(), kube::Error>
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + Debug + DeserializeOwned,
+{
+    let mut metadata = identity(live.meta());
     metadata["annotations"] = json!({FENCE: mark});
-    json!({"metadata": metadata})
+    let api: Api<K> = Api::namespaced(scene.context.client.clone(), scene.namespace);
+    api.patch(&live.name_any(), &by(MARKER), &Patch::Merge(json!({"metadata": metadata}))).await.map(drop)
 }
 
 /// Takes the finalizer on or off.
@@ -267,7 +266,7 @@ pub async fn finalizer(context: &Context, object: &LosslessUpgrade, on: bool) ->
     let patch = json!({"metadata": metadata});
     let api: Api<LosslessUpgrade> =
         Api::namespaced(context.client.clone(), object.namespace().as_deref().unwrap_or_default());
-    match api.patch(&object.name_any(), &by_us(), &Patch::Merge(patch)).await {
+    match api.patch(&object.name_any(), &by(MANAGER), &Patch::Merge(patch)).await {
         Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
         other => other.map(drop).map_err(Error::api("writing the finalizer")),
     }
