@@ -8,8 +8,8 @@ mod sim;
 use lossless_upgrade::workflow::state::{Goal, Outcome, Step};
 use sim::balancer::{self, Balancer};
 use sim::moments::{
-    ALL, Story, all_at, as_undisturbed, at_every_moment, at_moments, enough_served, goal, outcome, replicas,
-    same,
+    ALL, Story, all_at, as_undisturbed, as_undisturbed_and_served, at_every_moment, at_moments, goal,
+    outcome, replicas, same,
 };
 use sim::world::{Probe, World};
 
@@ -85,10 +85,7 @@ fn a_lever_written_over_is_set_again() {
             world.tampered = now;
             world.balancers[0].overwrite(now);
         },
-        |story, before, world| {
-            as_undisturbed(story, before, world);
-            enough_served(story, world);
-        },
+        as_undisturbed_and_served,
     );
 }
 
@@ -141,10 +138,7 @@ fn a_load_balancer_that_is_deaf_for_a_while_holds_the_run() {
             world.happens("the load balancer's controller runs again");
             world.balancers[0].manner = balancer::Manner::Follows;
         },
-        |story, before, world| {
-            as_undisturbed(story, before, world);
-            enough_served(story, world);
-        },
+        as_undisturbed_and_served,
     );
 }
 
@@ -159,10 +153,7 @@ fn a_probe_that_is_silent_for_a_while_holds_the_run() {
             world.happens("the probe answers again");
             world.probe = Probe::Counter;
         },
-        |story, before, world| {
-            as_undisturbed(story, before, world);
-            enough_served(story, world);
-        },
+        as_undisturbed_and_served,
     );
 }
 

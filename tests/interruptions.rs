@@ -11,8 +11,8 @@ use std::time::Duration;
 use lossless_upgrade::workflow::plan::{Amount, Order, Plan};
 use lossless_upgrade::workflow::state::{Outcome, Step};
 use sim::moments::{
-    ALL, LONGEST, Story, all_at, as_undisturbed, at_every_moment, at_moments, enough_served, finish,
-    nothing_more_is_replaced, outcome, replicas, same,
+    ALL, LONGEST, Story, all_at, as_undisturbed, as_undisturbed_and_served, at_every_moment, at_moments,
+    enough_served, finish, nothing_more_is_replaced, outcome, replicas, same,
 };
 use sim::plans::with_image;
 use sim::world::World;
@@ -20,14 +20,7 @@ use sim::world::World;
 #[test]
 fn the_moments_of_these_stories_are_of_every_step_phase_and_kind_of_batch() {
     let (mut steps, mut phases, mut kinds) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
-    at_every_moment(
-        ALL,
-        |_| (),
-        |story, before, world| {
-            as_undisturbed(story, before, world);
-            enough_served(story, world);
-        },
-    );
+    at_every_moment(ALL, |_| (), as_undisturbed_and_served);
     for story in ALL {
         let mut calm = story.begin();
         let end = calm.now + LONGEST;
@@ -113,23 +106,13 @@ fn a_pause_holds_everything_where_it_is_and_what_follows_is_as_if_there_had_been
             same(world, "phase in a pause", world.state.phase(), before.state.phase());
             world.pause(false);
         },
-        |story, before, world| {
-            as_undisturbed(story, before, world);
-            enough_served(story, world);
-        },
+        as_undisturbed_and_served,
     );
 }
 
 #[test]
 fn a_retry_that_nobody_waits_for_changes_nothing() {
-    at_every_moment(
-        ALL,
-        |world| world.act("retry"),
-        |story, before, world| {
-            as_undisturbed(story, before, world);
-            enough_served(story, world);
-        },
-    );
+    at_every_moment(ALL, |world| world.act("retry"), as_undisturbed_and_served);
 }
 
 #[test]
@@ -206,10 +189,7 @@ fn another_order_another_surge_and_longer_drains_change_no_end() {
         },
     ];
     for (turn, edit) in (0..).zip(edits) {
-        at_moments(ALL, turn..3, edit, |story, before, world| {
-            as_undisturbed(story, before, world);
-            enough_served(story, world);
-        });
+        at_moments(ALL, turn..3, edit, as_undisturbed_and_served);
     }
 }
 

@@ -17,19 +17,14 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use kube::Api;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use lab::balancer::Change;
-use lab::load::Profile;
 use lab::scenario::{App, Deployed, Run, ScenarioError, Stage, until};
 use lab::watcher::Step;
 use libtest_mimic::Failed;
 use serde_json::{Value, json};
 
-use crate::harness::{apply, as_before, deploy, is_in, lossless, upgrade};
+use crate::harness::{apply, as_before, begin, is_in, light, lossless};
 
 const POLICY: &str = "lossless-upgrade";
-
-fn light() -> Profile {
-    Profile { keep_alive_per_second: 150.0, one_shot_per_second: 60.0, ..Profile::default() }
-}
 
 /// Runs kubectl as a user does: what it wrote to standard error, where it failed.
 fn kubectl(stage: &Stage, namespace: &str, args: &[&str], manifest: Option<&Value>) -> Result<(), String> {
@@ -79,9 +74,7 @@ fn is_refused(what: &str, outcome: Result<(), String>, reason: &str) {
 pub fn guarded(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), Failed>> {
     async move {
         compiled(stage).await?;
-        let app = deploy(stage, App { replicas: 2, ..App::nginx("guarded") }).await?;
-        apply(stage, "guarded", &upgrade(|_| {}))?;
-        is_in(stage, "guarded", "Idle").await?;
+        let app = begin(stage, App { replicas: 2, ..App::nginx("guarded") }, |_| {}).await?;
         let run = app
             .run_under(&light(), async {
                 app.set_image("lab/nginx:v2").await?;
@@ -218,9 +211,7 @@ pub fn unguarded(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), Fa
         let patch = Patch::Merge(json!({"spec": {"matchResources": selector}}));
         bindings.patch(POLICY, &PatchParams::default(), &patch).await?;
 
-        let app = deploy(stage, App { replicas: 3, ..App::nginx("unguarded") }).await?;
-        apply(stage, "unguarded", &upgrade(|_| {}))?;
-        is_in(stage, "unguarded", "Idle").await?;
+        let app = begin(stage, App { replicas: 3, ..App::nginx("unguarded") }, |_| {}).await?;
         let run = app
             .run_under(&light(), async {
                 app.set_image("lab/nginx:v2").await?;

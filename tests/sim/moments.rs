@@ -236,6 +236,12 @@ pub fn all_at(world: &World, image: &str) {
     same(world, "images", &images(world), &all);
 }
 
+/// That end, and no fewer served meanwhile than the story keeps.
+pub fn as_undisturbed_and_served(story: Story, before: &World, world: &World) {
+    as_undisturbed(story, before, world);
+    enough_served(story, world);
+}
+
 /// The end that the story has when nobody interrupts it.
 pub fn as_undisturbed(story: Story, _: &World, world: &World) {
     same(world, "replicas", replicas(world), story.replicas());
