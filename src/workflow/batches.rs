@@ -15,8 +15,7 @@ pub const RELIEFS: u32 = 3;
 pub fn choose(turn: &mut Turn<'_>, run: &mut Run) -> Next {
     let Some(set) = turn.set() else { return Wait::new("Waiting for the StatefulSet").into() };
     if set.update_revision.as_ref() != Some(&run.to) && matches!(run.goal, Goal::Upgrade | Goal::RollBack) {
-        return Wait::new("Waiting for the StatefulSet controller to take notice of the newest template")
-            .into();
+        return turn.unnoticed(run, "the newest template").into();
     }
     match run.goal {
         Goal::Abort | Goal::Release => return retire(turn, run),

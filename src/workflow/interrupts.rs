@@ -88,8 +88,7 @@ fn heed(turn: &mut Turn<'_>, run: &mut Run) -> Option<Next> {
     let newest = set.update_revision.clone();
     if (abort || rollback) && newest.is_none() {
         // What is given up is the newest template, and a write of ours to it may just be on its way.
-        let text = "Asked to end the run; waiting for the StatefulSet controller to take notice of the newest template";
-        return Some(Wait::new(text).into());
+        return Some(turn.unnoticed(run, "the newest template before the run ends as asked").into());
     }
     turn.state.handled = asked.clone();
     if new.retry && run.halted.is_some() {

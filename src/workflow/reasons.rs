@@ -110,6 +110,8 @@ reasons! {
     VerifyFailed,
     /// The replaced pod did not stay good under traffic.
     SoakFailed,
+    /// The StatefulSet controller does not take notice of what the StatefulSet says.
+    ControllerSilent,
     /// The surge pods did not go in time.
     ReclaimTimedOut,
     /// The old template is not known, so there is no way back.

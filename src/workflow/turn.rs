@@ -275,6 +275,24 @@ impl<'a> Turn<'a> {
         self.state.rest = rest;
     }
 
+    /// Waits for the StatefulSet controller to take notice of `what`. Until then nobody knows which
+    /// revision a pod that is created now would get.
+    pub fn unnoticed(&self, run: &Run, what: &str) -> Wait {
+        let text = format!("Waiting for the StatefulSet controller to take notice of {what}");
+        let deadline = later(self.first_entered(run), self.plan.verify.timeout);
+        let wait = Wait::new(text).deadline(deadline, self.now, Reason::ControllerSilent);
+        match wait.stalled {
+            Some(_) => Wait {
+                message: format!(
+                    "{}. It has not done so in time: is kube-controller-manager running? (`kubectl -n kube-system get pods,leases`)",
+                    wait.message
+                ),
+                ..wait
+            },
+            None => wait,
+        }
+    }
+
     /// The run cannot go on without the user.
     pub fn halt(&mut self, run: &mut Run, problem: Problem) -> Next {
         self.notes.push(problem.clone().into());

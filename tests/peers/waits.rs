@@ -158,6 +158,53 @@ fn g_flagger_1591_every_step_has_a_deadline_and_says_so_when_it_is_over() {
 }
 
 #[test]
+fn g_flagger_1591_a_statefulset_controller_that_is_silent_stalls_whatever_waits_for_it() {
+    let silent = |world: &mut World| world.cluster.lag = 100_000;
+    let pushed = |world: &mut World| {
+        silent(world);
+        world.set_image("v3");
+    };
+    let asked = |word: &'static str| {
+        move |world: &mut World| {
+            pushed(world);
+            world.act(word);
+        }
+    };
+    let rolled_back = |world: &mut World| {
+        silent(world);
+        world.act("rollback");
+    };
+    let held = [
+        held_up(Step::Surge, BatchKind::None, silent),
+        held_up(Step::Soak, BatchKind::Canary, pushed),
+        held_up(Step::Soak, BatchKind::Serving, pushed),
+        held_up(Step::Detach, BatchKind::Serving, asked("abort")),
+        held_up(Step::Verify, BatchKind::Serving, asked("rollback")),
+        held_up(Step::Detach, BatchKind::Serving, rolled_back),
+        held_up(Step::Retire, BatchKind::Retiring, silent),
+    ];
+    assert_eq!(held, [Some(Reason::ControllerSilent); 7]);
+}
+
+#[test]
+fn a_run_that_stalled_for_a_silent_controller_goes_on_when_it_speaks_again() {
+    let mut world = upgrade(3, one_by_one());
+    until(&mut world, Step::Soak, BatchKind::Canary);
+    let lag = std::mem::replace(&mut world.cluster.lag, 2_000);
+    world.set_image("v3");
+    world.run_until(1_500, |world| world.memory.stalled.is_some());
+    let said = world.memory.message.clone();
+    assert!(
+        said.ends_with("is kube-controller-manager running? (`kubectl -n kube-system get pods,leases`)"),
+        "{said}"
+    );
+    world.run_until(1_000, |world| world.memory.stalled.is_none());
+    world.cluster.lag = lag;
+    finish(&mut world);
+    all_at(&world, "v3");
+}
+
+#[test]
 fn g_kruise_1468_what_never_becomes_ready_or_is_never_created_ends_the_run() {
     for manner in [Manner::NeverReady, Manner::FindsNoRoom] {
         let mut world = upgrade(3, one_by_one());

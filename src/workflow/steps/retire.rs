@@ -52,9 +52,7 @@ pub fn look(turn: &mut Turn<'_>, run: &mut Run) -> Next {
     if set.update_revision.is_none() && !surge.is_empty() {
         // Until then it makes a surge pod that goes anew, and that one would get connections if the
         // levers were back.
-        return Wait::new("Waiting for the StatefulSet controller to take notice of the replicas")
-            .deadline(deadline, turn.now, Reason::ReclaimTimedOut)
-            .into();
+        return turn.unnoticed(run, "the replicas").into();
     }
     let left = turn.records().find_map(|(record, pod)| Some((record.clone(), pod?)));
     if let Some((record, pod)) = left {

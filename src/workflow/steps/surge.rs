@@ -30,7 +30,7 @@ pub fn look(turn: &mut Turn<'_>, run: &mut Run) -> Next {
         return Next::Act(Effect::Scale { replicas, images }, text);
     }
     let Some(revision) = set.update_revision.clone() else {
-        return Wait::new("Waiting for the StatefulSet controller to take notice of the new spec").into();
+        return turn.unnoticed(run, "the new spec").into();
     };
     if run.to.is_empty() {
         run.to = revision;

@@ -6,7 +6,7 @@ use crate::workflow::interrupts;
 use crate::workflow::reasons::{Problem, Reason};
 use crate::workflow::state::Run;
 use crate::workflow::steps::attach;
-use crate::workflow::turn::{Next, Turn, Wait};
+use crate::workflow::turn::{Next, Turn};
 
 /// Puts the template back, unless the user has set a newer one.
 pub fn look(turn: &mut Turn<'_>, run: &mut Run) -> Next {
@@ -16,7 +16,7 @@ pub fn look(turn: &mut Turn<'_>, run: &mut Run) -> Next {
     }
     let revision = turn.set().and_then(|set| set.update_revision.clone());
     let Some(revision) = revision else {
-        return Wait::new("Waiting for the StatefulSet controller to take notice of the template").into();
+        return turn.unnoticed(run, "the template").into();
     };
     if run.failed.as_ref() == Some(&revision) && revision != run.from {
         let known = turn.state.saved.as_ref().is_some_and(|saved| saved.template.is_some());
