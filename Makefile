@@ -20,6 +20,8 @@ FUZZ_SECONDS ?= 120
 FUZZED := target/fuzz/$(HOST)/debug
 
 MUTANTS := target/mutants
+# What judges a mutant of the procedure, beside its unit tests.
+JUDGES := edges stories takeover peers interruptions disturbances properties
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test unit cluster soak model fuzz mutants check lint gen lab image release
@@ -54,16 +56,25 @@ fuzz: ## Fuzz everything that reads foreign text, FUZZ_SECONDS=120 each (cargo-f
 			target/fuzz/corpus/$$target fuzz/seeds/$$target; \
 	done
 
-# The quick tests come first by their names, and what they let pass meets the random ones; a failed case
-# need not be made small.
-mutants: ## Change the procedure line by line and see whether its tests notice (cargo-mutants; hours)
-	rm -rf $(MUTANTS)/src $(MUTANTS)/tests && mkdir -p $(MUTANTS)/src $(MUTANTS)/tests
-	cp tests/mutants/Cargo.toml Cargo.lock $(MUTANTS)/
-	cp -r tests/mutants/lib.rs src/workflow $(MUTANTS)/src/
-	cp -r tests/edges.rs tests/stories.rs tests/sim tests/snapshots $(MUTANTS)/tests/
-	for judge in disturbances interruptions properties takeover; do cp tests/$$judge.rs $(MUTANTS)/tests/then_$$judge.rs; done
-	cd $(MUTANTS) && PROPTEST_CASES=64 PROPTEST_MAX_SHRINK_ITERS=0 cargo mutants --in-place --timeout 300 \
-		--cargo-test-arg=--lib --cargo-test-arg=--tests $(MUTANTS_ARGS)
+# Each part alone with the tests that judge it, so that a mutant costs seconds and not a minute. Random
+# tests play few cases: each mutant meets others, and a failed case need not be made small.
+mutants: export PROPTEST_CASES ?= 64
+mutants: export PROPTEST_MAX_SHRINK_ITERS = 0
+mutants: ## Change procedure and levers line by line and see whether tests notice (cargo-mutants, cargo-nextest; hours)
+	@set -e; for part in workflow traffic; do \
+		home=$(MUTANTS)/$$part; \
+		rm -rf $$home/src $$home/tests && mkdir -p $$home/src $$home/tests $$home/.config; \
+		cp tests/mutants/$$part/Cargo.toml Cargo.lock $$home/; \
+		cp -r tests/mutants/$$part/lib.rs src/workflow src/traffic $$home/src/; \
+		if [ $$part = workflow ]; then \
+			cp tests/mutants/workflow/nextest.toml $$home/.config/; \
+			cp -r $(patsubst %,tests/%.rs,$(JUDGES)) tests/peers tests/sim tests/snapshots $$home/tests/; \
+		fi; \
+		echo "=== mutants of src/$$part"; \
+		(cd $$home && cargo mutants --in-place --test-tool nextest --file "src/$$part/**" --timeout 300 $(MUTANTS_ARGS)) \
+			|| [ $$? -eq 2 ]; \
+	done
+	@cat $(MUTANTS)/*/mutants.out/missed.txt
 
 # The random stories: fewer of them where somebody waits for the answer.
 check: export PROPTEST_CASES ?= 1000

@@ -1,0 +1,3 @@
+//! What is mutated, and the procedure whose types it speaks.
+pub mod traffic;
+pub mod workflow;
