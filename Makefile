@@ -10,9 +10,10 @@ RELEASE := target/release-binary
 ENGINE ?= $(firstword $(foreach engine,docker podman buildah,$(if $(shell command -v $(engine)),$(engine))))
 IMAGE ?= lossless-upgrade:dev
 
-# The tests under tests/ that need no cluster, and those of them that take minutes.
-STORIES := $(patsubst tests/%.rs,--test %,$(wildcard tests/*.rs))
-LONG := $(addprefix --test ,disturbances faults interruptions model)
+# The tests under tests/ that need no cluster; those of them that take minutes, whole programs and parts of one.
+STORIES := --test procedure $(patsubst tests/%.rs,--test %,$(wildcard tests/*.rs))
+LONG := $(addprefix --test ,faults model)
+LONG_PARTS := $(addprefix --skip ,disturbances:: interruptions::)
 
 # The fuzz targets, and how long each of them runs.
 FUZZ := $(patsubst fuzz/targets/%.rs,%,$(wildcard fuzz/targets/*.rs))
@@ -20,8 +21,6 @@ FUZZ_SECONDS ?= 120
 FUZZED := target/fuzz/$(HOST)/debug
 
 MUTANTS := target/mutants
-# What judges a mutant of the procedure, beside its unit tests.
-JUDGES := edges stories takeover peers interruptions disturbances properties
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test unit cluster soak model fuzz mutants check lint gen lab image release
@@ -60,6 +59,7 @@ fuzz: ## Fuzz everything that reads foreign text, FUZZ_SECONDS=120 each (cargo-f
 # tests play few cases: each mutant meets others, and a failed case need not be made small.
 mutants: export PROPTEST_CASES ?= 64
 mutants: export PROPTEST_MAX_SHRINK_ITERS = 0
+mutants: export ONE_MOMENT_OF ?= 7
 mutants: ## Change procedure and levers line by line and see whether tests notice (cargo-mutants, cargo-nextest; hours)
 	@set -e; for part in workflow traffic; do \
 		home=$(MUTANTS)/$$part; \
@@ -68,7 +68,7 @@ mutants: ## Change procedure and levers line by line and see whether tests notic
 		cp -r tests/mutants/$$part/lib.rs src/workflow src/traffic $$home/src/; \
 		if [ $$part = workflow ]; then \
 			cp tests/mutants/workflow/nextest.toml $$home/.config/; \
-			cp -r $(patsubst %,tests/%.rs,$(JUDGES)) tests/peers tests/sim tests/snapshots $$home/tests/; \
+			cp -r tests/procedure tests/sim $$home/tests/; \
 		fi; \
 		echo "=== mutants of src/$$part"; \
 		(cd $$home && cargo mutants --in-place --test-tool nextest --file "src/$$part/**" --timeout 300 $(MUTANTS_ARGS)) \
@@ -79,7 +79,7 @@ mutants: ## Change procedure and levers line by line and see whether tests notic
 # The random stories: fewer of them where somebody waits for the answer.
 check: export PROPTEST_CASES ?= 1000
 check: lint ## Format, lints, unit tests, short stories: about a minute once built
-	cargo test --workspace --lib --bins $(foreach test,$(filter-out --test $(LONG),$(STORIES)),--test $(test))
+	cargo test --workspace --lib --bins $(foreach test,$(filter-out --test $(LONG),$(STORIES)),--test $(test)) -- $(LONG_PARTS)
 
 lint: ## Format and lints
 	cargo fmt --all --check

@@ -38,10 +38,15 @@ pub struct Fate {
 #[derive(Default)]
 pub struct Fates {
     hasher: ahash::RandomState,
-    known: Mutex<HashMap<u64, Fate>>,
+    known: Mutex<HashMap<u64, Fate, ahash::RandomState>>,
 }
 
 impl Fates {
+    /// How much went wrong before makes no difference where nothing more does.
+    fn key(&self, world: &World) -> u64 {
+        self.hasher.hash_one(world.without_counts())
+    }
+
     /// The longest way to an end.
     pub fn longest(&self) -> u16 {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
@@ -57,7 +62,7 @@ impl Upgrade {
         let mut way = Vec::new();
         let mut here = *world;
         let end = loop {
-            let key = self.fates.hasher.hash_one(here);
+            let key = self.fates.key(&here);
             if let Some(fate) = known(key) {
                 break fate;
             }
@@ -79,7 +84,7 @@ impl Upgrade {
             all.insert(key, fate);
             fate.steps += 1;
         }
-        all.get(&self.fates.hasher.hash_one(world)).copied().unwrap_or(fate)
+        all.get(&self.fates.key(world)).copied().unwrap_or(fate)
     }
 
     /// What happens next when nothing goes wrong; none: nothing happens any more.

@@ -273,6 +273,11 @@ impl World {
         }
     }
 
+    /// The same world, whatever went wrong before.
+    pub fn without_counts(self) -> Self {
+        Self { faults: 0, edits: 0, ..self }
+    }
+
     /// The pods that are so.
     pub fn which(&self, is: impl Fn(Pod) -> bool) -> Pods {
         Pods::which(|ordinal| self.pods[ordinal].is_some_and(&is))

@@ -1,0 +1,154 @@
+//! Stories of rare moments: each was a way to lose a request, or to wait for ever, when it was found.
+
+use crate::sim::cluster::Manner;
+use crate::sim::plans::one_by_one;
+use crate::sim::telling::{images, until, upgrade};
+use crate::sim::world::World;
+use lossless_upgrade::workflow::plan::{Amount, DrainPlan, OnTimeout, Plan};
+use lossless_upgrade::workflow::reasons::Reason;
+use lossless_upgrade::workflow::state::{AfterTimeout, BatchKind, Outcome, Rest, Step};
+
+fn finish(world: &mut World) {
+    world.run_until(3, |_| false);
+    world.run_until(3000, |world| world.at_rest() || world.gone);
+    world.judge_end();
+    world.acquit();
+}
+
+#[test]
+fn a_version_that_comes_while_the_surge_goes_gets_a_run_with_levers_and_a_way_back() {
+    let mut world = upgrade(3, one_by_one());
+    until(&mut world, Step::Drain, BatchKind::Retiring);
+    world.set_image("v3");
+    let began = world.run_until(1000, |world| {
+        world.state.run.as_ref().is_some_and(|run| run.to.ends_with("v3") && run.step == Step::Drain)
+    });
+    assert!(began, "{}", world.tale());
+    let saved = world.state.saved.as_ref().unwrap();
+    assert!(!saved.levers.is_empty() && saved.template.is_some(), "{saved:?}");
+    finish(&mut world);
+    assert_eq!(images(&world), ["v3"; 3]);
+}
+
+#[test]
+fn an_object_that_is_deleted_goes_in_the_end_although_its_surge_never_drains() {
+    let plan = one_by_one();
+    let drain = DrainPlan { on_timeout: OnTimeout::Pause, ..plan.drain.clone() };
+    let mut world = upgrade(3, Plan { drain, ..plan });
+    until(&mut world, Step::Detach, BatchKind::Serving);
+    world.happens("a client of web-3 stays for two hours");
+    let end = world.now + 7200;
+    world.cluster.pods.get_mut(&3).unwrap().connections.push(end);
+    world.delete_object();
+    world.run_until(1500, |world| world.gone);
+    assert!(world.gone, "{}", world.tale());
+    assert!(world.counts.deleted.is_empty());
+}
+
+#[test]
+fn a_failed_template_that_somebody_puts_back_halts_the_rollback() {
+    let mut world = upgrade(3, one_by_one());
+    world.cluster.manners.insert("v2".into(), Manner::NeverReady);
+    let back = world.run_until(1000, |world| {
+        world.state.run.as_ref().is_some_and(|run| run.failed.is_some() && run.step != Step::Template)
+    });
+    assert!(back, "{}", world.tale());
+    world.set_image("v2");
+    world.run_until(60, |_| false);
+    let run = world.state.run.as_ref();
+    // It was reclaiming and ended, or it waits for the user: it never goes for the failed version again.
+    let waits = run.is_some_and(|run| run.halted.as_ref().is_some_and(|why| why.reason == Reason::Rejected));
+    let rests =
+        run.is_none() && world.state.history.first().is_some_and(|past| past.outcome == Outcome::RolledBack);
+    assert!(waits || rests, "{}", world.tale());
+    assert_eq!(images(&world)[..3], ["v1"; 3]);
+    world.acquit();
+}
+
+#[test]
+fn a_set_without_replicas_takes_the_new_images_and_comes_to_rest() {
+    let images = [("web".to_owned(), "v2".to_owned())].into();
+    let plan = Plan { images, surge: Some(Amount::Count(1)), ..one_by_one() };
+    let mut world = World::new(0, plan);
+    world.run_until(600, |world| world.state.rest == Rest::Succeeded);
+    assert_eq!(world.state.rest, Rest::Succeeded, "{}", world.tale());
+    assert_eq!(world.cluster.pods.len(), 0);
+}
+
+#[test]
+fn a_set_that_is_switched_to_rolling_update_in_mid_run_holds_the_run_until_it_is_switched_back() {
+    let mut world = upgrade(3, one_by_one());
+    until(&mut world, Step::Drain, BatchKind::Serving);
+    world.cluster.set.as_mut().unwrap().on_delete = false;
+    world.happens("the update strategy is RollingUpdate now");
+    world.run_until(120, |_| false);
+    assert_eq!(world.memory.stalled, Some(Reason::NotOnDelete), "{}", world.tale());
+    assert!(world.counts.deleted.is_empty(), "{}", world.tale());
+    world.cluster.set.as_mut().unwrap().on_delete = true;
+    world.happens("the update strategy is OnDelete again");
+    finish(&mut world);
+    assert_eq!(world.state.rest, Rest::Succeeded, "{}", world.tale());
+    assert_eq!(images(&world), ["v2"; 3]);
+}
+
+#[test]
+fn a_run_that_rolling_update_holds_can_still_be_aborted() {
+    let mut world = upgrade(3, one_by_one());
+    until(&mut world, Step::Drain, BatchKind::Serving);
+    world.cluster.set.as_mut().unwrap().on_delete = false;
+    world.run_until(10, |_| false);
+    world.act("abort");
+    finish(&mut world);
+    assert!(world.counts.deleted.is_empty(), "{}", world.tale());
+    assert_eq!(world.state.history[0].outcome, Outcome::Aborted, "{}", world.tale());
+    assert_eq!(world.cluster.set.as_ref().unwrap().replicas, 3);
+}
+
+#[test]
+fn what_came_of_a_drain_that_was_not_over_in_time_stands_in_the_history() {
+    for (on_timeout, then) in [
+        (OnTimeout::Pause, AfterTimeout::Paused),
+        (OnTimeout::Proceed, AfterTimeout::Proceeded),
+        (OnTimeout::Rollback, AfterTimeout::RolledBack),
+    ] {
+        let plan = one_by_one();
+        let drain = DrainPlan { on_timeout, ..plan.drain.clone() };
+        let mut world = upgrade(3, Plan { drain, ..plan });
+        let end = world.now + 200;
+        world.cluster.pods.get_mut(&0).unwrap().connections.push(end);
+        world.run_until(400, |world| world.state.run.as_ref().is_some_and(|run| !run.timeouts.is_empty()));
+        if on_timeout == OnTimeout::Pause {
+            world.run_until(200, |_| false);
+            world.act("retry");
+        }
+        finish(&mut world);
+        let timeouts = &world.state.history[0].timeouts;
+        assert_eq!(timeouts.len(), 1, "{}", world.tale());
+        assert_eq!((timeouts[0].ordinals.to_string().as_str(), timeouts[0].then), ("0", then));
+    }
+}
+
+#[test]
+fn a_word_that_has_nothing_to_act_on_is_answered() {
+    for word in ["abort", "rollback"] {
+        let mut world = World::new(2, one_by_one());
+        world.run_until(3, |_| false);
+        world.act(word);
+        world.run_until(3, |_| false);
+        assert!(world.tale().contains("NothingUnderWay"), "{}", world.tale());
+    }
+}
+
+#[test]
+fn no_deadline_runs_while_another_update_strategy_holds_the_run() {
+    for step in [Step::Detach, Step::Drain, Step::Verify, Step::Attach] {
+        let mut world = upgrade(3, one_by_one());
+        until(&mut world, step, BatchKind::Serving);
+        world.cluster.rolls = false;
+        world.cluster.set.as_mut().unwrap().on_delete = false;
+        world.run_until(400, |_| false);
+        world.cluster.set.as_mut().unwrap().on_delete = true;
+        finish(&mut world);
+        assert_eq!(world.state.rest, Rest::Succeeded, "{step:?}\n{}", world.tale());
+    }
+}
