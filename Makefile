@@ -23,7 +23,7 @@ FUZZED := target/fuzz/$(HOST)/debug
 MUTANTS := target/mutants
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit cluster soak model fuzz mutants check lint gen lab image release
+.PHONY: help demo test unit cluster soak fuzz mutants check lint gen lab image release
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,9 +41,6 @@ cluster: build ## Run the tests on a real cluster (root, Linux; else SKIPPED)
 
 soak: build ## Kill the operator 30 times at random moments under load (root, Linux); SEED=n plays one again
 	SOAK=1 cargo test --test cluster -- "killed at random"
-
-model: ## Try every order of events with two faults and an edit in all small clusters (about ten minutes)
-	cargo test --workspace --test model -- --ignored
 
 fuzz: ## Fuzz everything that reads foreign text, FUZZ_SECONDS=120 each (cargo-fuzz, a C++ compiler)
 	cargo fuzz build --dev --sanitizer none --target-dir target/fuzz
