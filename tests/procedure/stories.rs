@@ -434,7 +434,7 @@ fn the_record_changes_once_a_step_and_each_pod_costs_four_writes() {
         let counts = &world.counts;
         // The number of lever writes in a step is recorded with each write beyond the first.
         let further = counts.levers - counts.levers / services;
-        assert!(counts.records <= counts.steps + further + 3, "{counts:?}");
+        assert!(counts.records <= counts.trail.len() + further + 3, "{counts:?}");
         let writes = counts.levers + counts.counters + counts.deleted.len() + counts.fences;
         assert!(writes <= pods * (4 + 2 * (services - 1)), "{writes} writes: {counts:?}");
         assert_eq!(counts.scales, 2, "{counts:?}");

@@ -103,7 +103,7 @@ impl World {
         if changed {
             self.counts.records += 1;
         }
-        self.counts.steps += decision.trail.len();
+        self.counts.trail.extend(&decision.trail);
         self.state = decision.state.clone();
         self.know_the_run();
         if crash == Some(Crash::AfterRecord) {

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use lossless_upgrade::workflow::checks::{GUARDS, Guard};
 use lossless_upgrade::workflow::ordinals::Ordinal;
 use lossless_upgrade::workflow::plan::Plan;
-use lossless_upgrade::workflow::state::{Actions, State};
+use lossless_upgrade::workflow::state::{Actions, State, Step};
 
 use super::balancer::Balancer;
 use super::cluster::Cluster;
@@ -30,8 +30,8 @@ pub enum Probe {
 pub struct Counts {
     /// Changes of the recorded state.
     pub records: usize,
-    /// Changes of the step, all that were passed through.
-    pub steps: usize,
+    /// The steps, all that were passed through.
+    pub trail: Vec<Step>,
     /// Writes to lever objects.
     pub levers: usize,
     pub counters: usize,
