@@ -46,6 +46,19 @@ fn an_object_that_is_deleted_goes_in_the_end_although_its_surge_never_drains() {
 }
 
 #[test]
+fn a_surge_that_is_lost_when_no_pod_waits_for_it_any_more_is_not_added_again() {
+    let mut world = upgrade(3, one_by_one());
+    let last = world.run_until(600, |world| {
+        let run = world.state.run.as_ref();
+        run.is_some_and(|run| run.step == Step::Soak && run.batch.ordinals.contains(2))
+    });
+    assert!(last, "{}", world.tale());
+    world.set_replicas(3);
+    finish(&mut world);
+    assert_eq!((images(&world), world.counts.scales), (vec!["v2"; 3], 1), "{}", world.tale());
+}
+
+#[test]
 fn a_failed_template_that_somebody_puts_back_halts_the_rollback() {
     let mut world = upgrade(3, one_by_one());
     world.cluster.manners.insert("v2".into(), Manner::NeverReady);
