@@ -36,7 +36,7 @@ unit: ## Run the tests that need no cluster
 	cargo test --workspace --lib --bins $(STORIES)
 
 cluster: build ## Run the tests on a real cluster (root, Linux; else SKIPPED)
-	cargo test --workspace --test traces --test cloud --test cluster
+	cargo test --workspace --test traces --test cloud --test chart --test cluster
 
 soak: build ## Kill the operator 30 times at random moments under load (root, Linux); SEED=n plays one again
 	SOAK=1 cargo test --test cluster -- "killed at random"
@@ -74,9 +74,13 @@ lint: ## Format and lints
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 
-gen: build ## Write the CRD from the Rust types into crds/
+gen: build ## Write the CRD from the Rust types into crds/, and the chart's copies of deploy/
 	$(BIN)/lossless-upgrade crd > crds/losslessupgrades.yaml.new
 	mv crds/losslessupgrades.yaml.new crds/losslessupgrades.yaml
+	cp crds/losslessupgrades.yaml deploy/chart/files/crd.yaml
+	cp deploy/rbac.yaml deploy/chart/files/rbac.yaml
+	cp deploy/drain-counter/rbac.yaml deploy/chart/files/drain-counter.yaml
+	cp deploy/policy/policy.yaml deploy/chart/files/policy.yaml
 
 lab: build ## Open a shell on the lab's cluster (root, Linux)
 	$(BIN)/lab shell
