@@ -6,6 +6,7 @@ export CARGO_BUILD_TARGET := $(HOST)
 export CARGO_TARGET_$(HOST_UPPER)_RUSTFLAGS := -C target-feature=+crt-static
 BIN := target/$(HOST)/debug
 RELEASE := target/release-binary
+BINARIES := $(patsubst src/bin/%.rs,%,$(wildcard src/bin/*.rs))
 
 ENGINE ?= $(firstword $(foreach engine,docker podman buildah,$(if $(shell command -v $(engine)),$(engine))))
 IMAGE ?= lossless-upgrade:dev
@@ -22,7 +23,7 @@ FUZZED := target/fuzz/$(HOST)/debug
 MUTANTS := target/mutants
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit cluster soak model fuzz mutants check lint gen lab image release
+.PHONY: help demo test unit cluster soak model fuzz mutants check lint gen lab image bench
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +41,9 @@ cluster: build ## Run the tests on a real cluster (root, Linux; else SKIPPED)
 
 soak: build ## Kill the operator 30 times at random moments under load (root, Linux); SEED=n plays one again
 	SOAK=1 cargo test --test cluster -- "killed at random"
+
+bench: build binaries ## Measure the release build: start, memory, kubectl lu (root, Linux)
+	BENCH=$(RELEASE) cargo test --workspace --test bench
 
 model: ## Try every order of events with two faults and an edit in all small clusters (about ten minutes)
 	cargo test --workspace --test model -- --ignored
@@ -94,6 +98,7 @@ image: ## Build the operator's image with docker, podman or buildah
 build:
 	cargo build --workspace --all-targets
 
-release:
-	cargo build --release --locked --bin lossless-upgrade
-	mkdir -p $(RELEASE) && cp target/$(HOST)/release/lossless-upgrade $(RELEASE)/
+.PHONY: binaries
+binaries:
+	cargo build --release --locked --bins
+	mkdir -p $(RELEASE) && cp $(addprefix target/$(HOST)/release/,$(BINARIES)) $(RELEASE)/

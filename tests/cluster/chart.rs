@@ -10,18 +10,22 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::Api;
 use lab::audit::{granted, used};
+use lab::error::LabError;
 use lab::paths;
 use lab::scenario::{App, ScenarioError, Stage, until};
 use libtest_mimic::Failed;
+use serde_json::json;
 
 use crate::crash::as_undisturbed;
-use crate::harness::{as_before, begin, drains, is_in, light, objects, phase};
+use crate::harness::{apply, as_before, begin, drains, is_in, light, objects, phase};
 
 /// The namespace of the release; the lab keeps its operator's reads in the audit log.
 const HOME: &str = "chart";
 const RELEASE: &str = "lu";
 /// What the chart names its objects in this release.
 const NAME: &str = "lu-lossless-upgrade";
+/// As kubectl names it.
+const CRD: &str = "customresourcedefinition.apiextensions.k8s.io/losslessupgrades.lossless-upgrade.io";
 /// Where its operator carries upgrades.
 const WATCHED: &str = "charted";
 
@@ -56,10 +60,12 @@ pub fn accepted(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), Fai
 pub fn whole_life(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), Failed>> {
     async move {
         let cluster = stage.cluster();
-        let home = format!(
-            r#"{{"apiVersion":"v1","kind":"Namespace","metadata":{{"name":"{HOME}","labels":{{"pod-security.kubernetes.io/enforce":"restricted"}}}}}}"#
-        );
-        stage.apply("default", &home)?;
+        for (name, labels) in
+            [(HOME, json!({"pod-security.kubernetes.io/enforce": "restricted"})), (WATCHED, json!({}))]
+        {
+            let metadata = json!({"name": name, "labels": labels});
+            apply(stage, "default", &json!({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}))?;
+        }
         let watched = format!("watchNamespace={WATCHED}");
         // The CRD is there already, as it is for who has used kustomize before.
         let over = ["--take-ownership", "--force-conflicts"];
@@ -68,13 +74,13 @@ pub fn whole_life(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), F
         cluster.helm(&[&["install", RELEASE, &before, "-n", HOME], &over[..], &values[..]].concat())?;
         assert!(has_old_words(stage).await?, "the CRD did not come with the chart");
 
-        let app = begin(stage, App { replicas: 3, ..App::nginx(WATCHED) }, |_| {}).await?;
+        let app = begin(stage, App { replicas: 2, ..App::nginx(WATCHED) }, |_| {}).await?;
         let run = app
             .run_under(
                 &light(),
                 Box::pin(async {
                     app.set_image("lab/nginx:v2").await?;
-                    drains(stage, WATCHED, 1).await?;
+                    drains(stage, WATCHED, 0).await?;
                     let new_pods = ["--set", "podAnnotations.upgraded=yes"];
                     let upgrade = ["upgrade", RELEASE, &chart(), "-n", HOME, "--reuse-values"];
                     cluster.helm(&[&upgrade[..], &new_pods[..]].concat())?;
@@ -85,7 +91,7 @@ pub fn whole_life(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), F
                 }),
             )
             .await?;
-        as_undisturbed(&run, 3)?;
+        as_undisturbed(&run, 2)?;
         as_before(&app, "lab/nginx:v2", &[None]).await?;
         assert!(!has_old_words(stage).await?, "the CRD was not upgraded with the chart");
         rights(stage).await?;
@@ -93,10 +99,11 @@ pub fn whole_life(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), F
         // As the chart's notes say.
         cluster.kubectl(&["delete", "lu", "--all", "-n", WATCHED, "--timeout=60s"])?;
         cluster.helm(&["uninstall", RELEASE, "-n", HOME, "--wait", "--timeout", "60s"])?;
-        let left = left(stage)?;
-        if left != ["customresourcedefinition.apiextensions.k8s.io/losslessupgrades.lossless-upgrade.io"] {
-            return Err(format!("left behind: {left:?}").into());
-        }
+        until("nothing is left but the CRD", Duration::from_secs(30), async || {
+            let left = left(stage)?;
+            Ok(if left == [CRD] { Ok(()) } else { Err(format!("{left:?}")) })
+        })
+        .await?;
         app.remove().await?;
         Ok(())
     }
@@ -169,7 +176,7 @@ async fn rights(stage: &Stage) -> Result<(), Failed> {
 }
 
 /// Whatever of any kind belongs to the release or is in its namespace, but what Kubernetes puts into each.
-fn left(stage: &Stage) -> Result<Vec<String>, Failed> {
+fn left(stage: &Stage) -> Result<Vec<String>, LabError> {
     let cluster = stage.cluster();
     let listed = cluster.kubectl(&["api-resources", "--verbs=list,delete", "-o", "name"])?;
     let kinds: Vec<_> = listed.lines().filter(|kind| !kind.starts_with("events")).collect();
