@@ -111,8 +111,10 @@ release: build binaries ## Make what is published: binaries, SBOM, manifests, ch
 	[ $$(grep -c '$(RELEASE_IMAGE)' $(DIST)/lossless-upgrade-$(VERSION).yaml) = 2 ]
 	git archive HEAD deploy/chart | tar -x -C $(RELEASE)
 	helm package $(RELEASE)/deploy/chart --destination $(DIST)
-	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) cargo cyclonedx --format json --target $(HOST) --override-filename sbom
-	mv sbom.json $(DIST)/lossless-upgrade-$(VERSION).cdx.json && rm tests/lab/sbom.json tests/model/sbom.json
+	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) cargo cyclonedx --format json --spec-version 1.5 \
+		--target $(HOST) --override-filename sbom
+	sed 's|$(CURDIR)|/src|g' sbom.json > $(DIST)/lossless-upgrade-$(VERSION).cdx.json
+	rm sbom.json tests/*/sbom.json
 	cd $(DIST) && sha256sum * > SHA256SUMS && cat SHA256SUMS
 
 reproducible: binaries ## Build the release once more, elsewhere and with another cargo home, and compare
