@@ -5,7 +5,7 @@ WORKDIR /src
 COPY . .
 # The one build configuration of the project, for whatever machine this is.
 RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/src/target \
-    make release && mkdir /out && cp target/release-binary/lossless-upgrade /out/
+    make binaries && mkdir /out && cp target/release-binary/lossless-upgrade /out/
 
 FROM scratch
 COPY --from=build /out/lossless-upgrade /lossless-upgrade

@@ -6,9 +6,17 @@ export CARGO_BUILD_TARGET := $(HOST)
 export CARGO_TARGET_$(HOST_UPPER)_RUSTFLAGS := -C target-feature=+crt-static
 BIN := target/$(HOST)/debug
 RELEASE := target/release-binary
+VERSION := $(shell sed -n '0,/^version = /s/^version = "\(.*\)"/\1/p' Cargo.toml)
+BINARIES := $(patsubst src/bin/%.rs,%,$(wildcard src/bin/*.rs))
 
 ENGINE ?= $(firstword $(foreach engine,docker podman buildah,$(if $(shell command -v $(engine)),$(engine))))
 IMAGE ?= lossless-upgrade:dev
+
+# What is published, and the image that its manifests name.
+DIST := target/dist
+RELEASE_IMAGE ?= lossless-upgrade:$(VERSION)
+# The release is built once more in here.
+AGAIN := target/again
 
 # The tests under tests/ that need no cluster; those of them that take minutes, whole programs and parts of one.
 STORIES := --test procedure $(patsubst tests/%.rs,--test %,$(wildcard tests/*.rs))
@@ -23,7 +31,7 @@ FUZZED := target/fuzz/$(HOST)/debug
 MUTANTS := target/mutants
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit cluster soak fuzz mutants check lint gen lab image release
+.PHONY: help demo test unit cluster soak fuzz mutants check lint gen lab image bench release reproducible
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,10 +45,13 @@ unit: ## Run the tests that need no cluster
 	cargo test --workspace --lib --bins $(STORIES)
 
 cluster: build ## Run the tests on a real cluster (root, Linux; else SKIPPED)
-	cargo test --workspace --test traces --test cloud --test cluster
+	cargo test --workspace --test traces --test cloud --test chart --test cluster
 
 soak: build ## Kill the operator 30 times at random moments under load (root, Linux); SEED=n plays one again
 	SOAK=1 cargo test --test cluster -- "killed at random"
+
+bench: build binaries ## Measure the release build: start, memory, kubectl lu (root, Linux)
+	BENCH=$(RELEASE) cargo test --workspace --test bench
 
 fuzz: ## Fuzz everything that reads foreign text, FUZZ_SECONDS=120 each (cargo-fuzz, a C++ compiler)
 	cargo fuzz build --dev --sanitizer none --target-dir target/fuzz
@@ -82,9 +93,13 @@ lint: ## Format and lints
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 
-gen: build ## Write the CRD from the Rust types into crds/
+gen: build ## Write the CRD from the Rust types into crds/, and the chart's copies of deploy/
 	$(BIN)/lossless-upgrade crd > crds/losslessupgrades.yaml.new
 	mv crds/losslessupgrades.yaml.new crds/losslessupgrades.yaml
+	cp crds/losslessupgrades.yaml deploy/chart/files/crd.yaml
+	cp deploy/rbac.yaml deploy/chart/files/rbac.yaml
+	cp deploy/drain-counter/rbac.yaml deploy/chart/files/drain-counter.yaml
+	cp deploy/policy/policy.yaml deploy/chart/files/policy.yaml
 
 lab: build ## Open a shell on the lab's cluster (root, Linux)
 	$(BIN)/lab shell
@@ -93,11 +108,42 @@ image: ## Build the operator's image with docker, podman or buildah
 	$(if $(ENGINE),,$(error no docker, podman or buildah found))
 	$(ENGINE) build -t $(IMAGE) .
 
+# Of the chart what is committed, with the time of the commit, so that the package comes out the same again.
+# The lab builds the two programs that render; whoever has them on the PATH gets the same files.
+release: export PATH := $(CURDIR)/target/lab/bin/helm:$(CURDIR)/target/lab/bin/kubernetes:$(PATH)
+release: build binaries ## Make what is published: binaries, SBOM, manifests, chart, checksums (root, Linux; cargo-cyclonedx)
+	$(BIN)/lab build
+	rm -rf $(DIST) && mkdir -p $(DIST)
+	for binary in $(BINARIES); do cp $(RELEASE)/$$binary $(DIST)/$$binary-$(VERSION)-x86_64-linux; done
+	kubectl kustomize deploy | sed 's|lossless-upgrade:dev|$(RELEASE_IMAGE)|' > $(DIST)/lossless-upgrade-$(VERSION).yaml
+	[ $$(grep -c '$(RELEASE_IMAGE)' $(DIST)/lossless-upgrade-$(VERSION).yaml) = 2 ]
+	git archive HEAD deploy/chart | tar -x -C $(RELEASE)
+	helm package $(RELEASE)/deploy/chart --destination $(DIST)
+	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) cargo cyclonedx --format json --spec-version 1.5 \
+		--target $(HOST) --override-filename sbom
+	sed 's|$(CURDIR)|/src|g' sbom.json > $(DIST)/lossless-upgrade-$(VERSION).cdx.json
+	rm sbom.json tests/*/sbom.json
+	cd $(DIST) && sha256sum * > SHA256SUMS && cat SHA256SUMS
+
+reproducible: binaries ## Build the release once more, elsewhere and with another cargo home, and compare
+	rm -rf $(AGAIN) && mkdir -p $(AGAIN)/source $(AGAIN)/cargo
+	git archive HEAD | tar -x -C $(AGAIN)/source
+	ln -s $(CARGO_HOME)/registry $(AGAIN)/cargo/registry
+	CARGO_HOME=$(CURDIR)/$(AGAIN)/cargo $(MAKE) -C $(AGAIN)/source binaries
+	for binary in $(BINARIES); do cmp $(RELEASE)/$$binary $(AGAIN)/source/$(RELEASE)/$$binary || exit 1; done
+	rm -rf $(AGAIN)
+	cd $(RELEASE) && sha256sum $(BINARIES)
+
 # Not in the list: what the others are made of.
 .PHONY: build
 build:
 	cargo build --workspace --all-targets
 
-release:
-	cargo build --release --locked --bin lossless-upgrade
-	mkdir -p $(RELEASE) && cp target/$(HOST)/release/lossless-upgrade $(RELEASE)/
+# The paths of this machine do not get into what is published: elsewhere the same comes out.
+.PHONY: binaries
+CARGO_HOME ?= $(HOME)/.cargo
+binaries: export CARGO_TARGET_$(HOST_UPPER)_RUSTFLAGS := -C target-feature=+crt-static \
+	--remap-path-prefix=$(CURDIR)=/src --remap-path-prefix=$(CARGO_HOME)=/cargo
+binaries:
+	cargo build --release --locked --bins
+	mkdir -p $(RELEASE) && cp $(addprefix target/$(HOST)/release/,$(BINARIES)) $(RELEASE)/

@@ -12,13 +12,13 @@ use lab::load::Profile;
 use lab::progress::Progress;
 use lab::sandbox::Inside;
 use lab::scenario::{App, Deployed, Run, ScenarioError, Stage, until};
-use libtest_mimic::Failed;
+use libtest_mimic::{Completion, Failed};
 use lossless_upgrade::api::LosslessUpgrade;
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 use tokio::sync::RwLock;
 
-use crate::own_operator;
+use crate::{own_operator, rights};
 
 pub type Test = fn(&'static Stage) -> LocalBoxFuture<'static, Result<(), Failed>>;
 
@@ -103,6 +103,12 @@ pub fn sum_up(all_ran: bool) -> Result<(), String> {
     let requests = REQUESTS.load(Ordering::Relaxed);
     println!("{requests} requests over all upgrades, 0 lost in those that passed");
     if all_ran && requests < ENOUGH { Err(format!("at least {ENOUGH} were promised")) } else { Ok(()) }
+}
+
+/// Judges the rights of the installed operator when all else is over.
+pub fn judge_rights(whole: bool) -> Result<Completion, Failed> {
+    let theatre = THEATRE.get().ok_or("the lab is not up")?;
+    theatre.runtime.block_on(rights::judge(&theatre.stage, whole))
 }
 
 /// Plays one test.

@@ -4,6 +4,7 @@
 #![allow(missing_docs, reason = "a test binary has no documentation")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that fails says so")]
 
+mod chart;
 #[path = "../conformance/mod.rs"]
 mod checks;
 mod conformance;
@@ -17,6 +18,7 @@ mod operators;
 mod own_operator;
 mod policy;
 mod refused;
+mod rights;
 mod rollback;
 mod upgrades;
 mod writes;
@@ -52,8 +54,13 @@ fn cases() -> Vec<Case> {
         beside("an object that is deleted in mid-run leaves everything as it was", interrupted::deleted),
         beside("what the rules refuse is refused by the API server", refused::at_apply),
         beside("what stands against a run blocks it, and nothing is written", refused::blocked),
+        beside("the API server accepts what the chart renders", chart::accepted),
         // The installed operator writes the status of every object, so it must not be there.
         outside("the API server is as the fake one claims", conformance::real),
+        outside(
+            "the chart in one namespace, upgraded from itself in mid-run, leaves nothing when removed",
+            chart::whole_life,
+        ),
         outside("an operator killed at random moments ends as if nothing had been", crash::at_random),
         outside(
             "an operator that meets one fault of each kind at random calls ends as if nothing had been",
@@ -78,18 +85,26 @@ fn cases() -> Vec<Case> {
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     if arguments.list {
-        return libtest_mimic::run(&arguments, trials(false)).exit_code();
+        let all = trials(false).into_iter().chain([rights(false)]);
+        return libtest_mimic::run(&arguments, all.collect()).exit_code();
     }
-    match sandbox::enter(Need::Operator) {
+    match sandbox::enter(Need::Helm) {
         Ok(inside) => {
             harness::set_stage(&inside);
             let arguments = Arguments { test_threads: Some(3), ..arguments };
             let conclusion = libtest_mimic::run(&arguments, trials(false));
-            if conclusion.has_failed() {
+            let whole = conclusion.num_filtered_out == 0 && !conclusion.has_failed();
+            // It looks at what all others did, so it comes when they are over.
+            let rights = rights(whole);
+            let wrong = !arguments.is_filtered_out(&rights)
+                && libtest_mimic::run(&arguments, vec![rights]).has_failed();
+            let failed = conclusion.has_failed() || wrong;
+            if failed {
                 harness::keep_operator_log();
             }
-            match harness::sum_up(conclusion.num_filtered_out == 0 && !conclusion.has_failed()) {
-                Ok(()) => conclusion.exit_code(),
+            match harness::sum_up(whole) {
+                Ok(()) if failed => ExitCode::FAILURE,
+                Ok(()) => ExitCode::SUCCESS,
                 Err(why) => {
                     eprintln!("{why}");
                     ExitCode::FAILURE
@@ -112,6 +127,12 @@ fn main() -> ExitCode {
 #[expect(clippy::disallowed_methods, reason = "CI says so in its environment")]
 fn in_ci() -> bool {
     std::env::var("CI").is_ok_and(|value| value == "true")
+}
+
+fn rights(whole: bool) -> Trial {
+    Trial::ignorable_test("the rights that are granted are those that were used", move || {
+        harness::judge_rights(whole)
+    })
 }
 
 fn trials(skipped: bool) -> Vec<Trial> {

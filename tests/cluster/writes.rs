@@ -13,7 +13,8 @@ use serde_json::Value;
 
 use crate::harness::objects;
 
-const OPERATOR: &str = "system:serviceaccount:lossless-upgrade-system:lossless-upgrade";
+/// The installed operator's account, as the API server knows it.
+pub const OPERATOR: &str = "system:serviceaccount:lossless-upgrade-system:lossless-upgrade";
 
 /// Every version of the object's status since the journal was opened.
 pub struct Journal {

@@ -70,7 +70,7 @@ const OPERATOR: Image = Image { name: "lossless-upgrade", tag: "lab", content: C
 pub fn needed(need: Need) -> impl Iterator<Item = Image> {
     let operator = match need {
         Need::Cluster => None,
-        Need::Operator => Some(OPERATOR),
+        Need::Operator | Need::Helm => Some(OPERATOR),
     };
     APPLICATIONS.into_iter().chain(operator)
 }
@@ -111,7 +111,7 @@ enum Source {
 pub(crate) const fn programs(need: Need) -> &'static [Program] {
     match need {
         Need::Cluster => &[Program::Pause, Program::App],
-        Need::Operator => &[Program::Pause, Program::App, Program::Operator],
+        Need::Operator | Need::Helm => &[Program::Pause, Program::App, Program::Operator],
     }
 }
 

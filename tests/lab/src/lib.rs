@@ -16,6 +16,7 @@
 //! | [`watcher`] | an independent witness of what each pod had open when it was deleted |
 //! | [`scenario`] | deploy an application, change its version under load, see what that cost |
 //! | [`demo`] | plays three ways to upgrade under load, live, and compares them |
+//! | [`audit`] | which rights a user of the API server used, and which ones he has |
 //! | [`clock`] | the one reading of the wall clock |
 //! | [`gate`] | stands between a program and the API server, holds requests and gives faulty answers |
 //! | [`error`] | what can go wrong, said so that the user knows what to do |
@@ -25,6 +26,7 @@
 #[cfg(not(target_os = "linux"))]
 compile_error!("the lab needs Linux: it runs a kubelet and pods in namespaces of its own");
 
+pub mod audit;
 pub mod balancer;
 pub mod build;
 pub mod clock;

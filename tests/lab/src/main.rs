@@ -52,7 +52,7 @@ fn main() -> ExitCode {
 fn run(task: Task) -> anyhow::Result<ExitCode> {
     match task {
         Task::Build => {
-            enter(Need::Operator)?;
+            enter(Need::Helm)?;
             Ok(ExitCode::SUCCESS)
         }
         Task::Demo { program } => {

@@ -52,7 +52,7 @@ pub fn go_programs(module: &str) -> PathBuf {
 /// The `PATH` for every program that the lab starts: its own programs first, then the caller's, then the system's.
 #[must_use]
 pub fn search_path() -> OsString {
-    let own = ["kubernetes", "etcd"].map(go_programs);
+    let own = ["kubernetes", "etcd", "helm"].map(go_programs);
     let caller = env::var_os("PATH").unwrap_or_default();
     let all =
         own.into_iter().chain(env::split_paths(&caller)).chain(SYSTEM_PROGRAMS.iter().map(PathBuf::from));

@@ -67,6 +67,12 @@ impl Process {
         &self.name
     }
 
+    /// Its id, unless it has been found to have ended.
+    #[must_use]
+    pub fn id(&self) -> Option<u32> {
+        self.child.id()
+    }
+
     /// Asks whether it still runs.
     ///
     /// # Errors

@@ -35,7 +35,7 @@ pub enum Missing {
     Namespaces(nix::Error),
     /// Kubernetes and etcd are built from their Go modules.
     #[error(
-        "no Go here (the lab builds Kubernetes and etcd from source): install Go 1.24 or later and put it on PATH"
+        "no Go here (the lab builds Kubernetes and etcd from source): install Go 1.26 or later and put it on PATH"
     )]
     Go,
     /// Debian packages.

@@ -57,6 +57,8 @@ pub enum Need {
     Cluster,
     /// The same and the operator's image.
     Operator,
+    /// The same and Helm.
+    Helm,
 }
 
 /// Proof that the program runs inside the sandbox.

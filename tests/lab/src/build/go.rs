@@ -25,6 +25,9 @@ pub(super) struct Module {
 pub(super) const ETCD: Module =
     Module { name: "etcd", output: "etcd", packages: &["go.etcd.io/etcd/server/v3"], link: "-s -w" };
 
+pub(super) const HELM: Module =
+    Module { name: "helm", output: "", packages: &["helm.sh/helm/v4/cmd/helm"], link: "-s -w" };
+
 pub(super) const KUBERNETES: Module = Module {
     name: "kubernetes",
     output: "",

@@ -19,6 +19,10 @@ use crate::{
 pub(crate) async fn programs(need: Need, progress: &Progress) -> Result<Programs, LabError> {
     go::build(&go::ETCD, progress).await?;
     go::build(&go::KUBERNETES, progress).await?;
+    match need {
+        Need::Cluster | Need::Operator => {}
+        Need::Helm => go::build(&go::HELM, progress).await?,
+    }
     Programs::build(images::programs(need), progress).await
 }
 

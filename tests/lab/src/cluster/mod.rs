@@ -119,7 +119,8 @@ impl Cluster {
         kubeconfig()
     }
 
-    /// JSON lines, level Metadata, one for each write that the API server has answered.
+    /// JSON lines, level Metadata, one for each write that the API server has answered, and for each read of an
+    /// operator that runs in the cluster.
     #[must_use]
     pub fn audit_log(&self) -> PathBuf {
         paths::logs().join("audit.log")
@@ -130,9 +131,22 @@ impl Cluster {
     /// # Errors
     /// When it ends with another status than 0: with what it wrote to standard error.
     pub fn kubectl(&self, args: &[&str]) -> Result<String, LabError> {
-        let command = || format!("kubectl {}", args.join(" "));
+        self.run("kubectl", args)
+    }
+
+    /// Runs `helm` against this cluster and returns what it printed. The sandbox must have been entered with
+    /// `Need::Helm`.
+    ///
+    /// # Errors
+    /// When it ends with another status than 0: with what it wrote to standard error.
+    pub fn helm(&self, args: &[&str]) -> Result<String, LabError> {
+        self.run("helm", args)
+    }
+
+    fn run(&self, program: &str, args: &[&str]) -> Result<String, LabError> {
+        let command = || format!("{program} {}", args.join(" "));
         let output = self
-            .command("kubectl")
+            .command(program)
             .args(args)
             .stdin(Stdio::null())
             .output()
@@ -151,8 +165,9 @@ impl Cluster {
         command
             .env("PATH", paths::search_path())
             .env("KUBECONFIG", self.kubeconfig())
-            // kubectl would leave what it learns of this cluster in the home folder.
+            // kubectl and Helm would leave what they learn of this cluster in the home folder.
             .env("KUBECACHEDIR", Path::new(paths::RUN).join("kubectl"))
+            .env("HELM_CACHE_HOME", Path::new(paths::RUN).join("helm"))
             .env("CONTAINERD_ADDRESS", node::CONTAINERD_SOCKET)
             .env("CONTAINERD_NAMESPACE", node::CONTAINERD_NAMESPACE);
         command

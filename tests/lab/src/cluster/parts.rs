@@ -161,6 +161,8 @@ fn api_server() -> Vec<(&'static str, String)> {
         ("kubelet-preferred-address-types", "InternalIP".into()),
         ("audit-policy-file", format!("{RUN}/audit.json")),
         ("audit-log-path", paths::logs().join("audit.log").display().to_string()),
+        // Megabytes. A log that began anew in mid-run would forget what was done.
+        ("audit-log-maxsize", "10000".into()),
     ]
 }
 

@@ -1,0 +1,51 @@
+//! The operator's rights are those that it uses: what the API server's log has of the whole suite,
+//! against what the roles in `deploy/` grant.
+
+use std::collections::BTreeSet;
+
+use lab::audit::{Right, granted, used};
+use lab::scenario::Stage;
+use libtest_mimic::{Completion, Failed};
+
+use crate::writes::OPERATOR;
+
+/// Granted, and used in no run of the suite: each with the reason why it is needed all the same.
+const UNUSED: [(&str, &str); 0] = [];
+
+/// The last word of the suite. Only when all of it ran well has everything that the operator can do
+/// been seen; a part of it still shows that nothing is missing.
+pub async fn judge(stage: &Stage, whole: bool) -> Result<Completion, Failed> {
+    let log = tokio::fs::read_to_string(stage.cluster().audit_log()).await?;
+    let used = used(&log, OPERATOR);
+    for (right, times) in &used.rights {
+        println!("    {times:>6} times {right}");
+    }
+    if !used.refused.is_empty() {
+        return Err(format!("the operator has no right to what it tried: {}", list(&used.refused)).into());
+    }
+    let granted = granted(&stage.cluster().client(), "lossless-upgrade-system", "lossless-upgrade").await?;
+    let used: BTreeSet<Right> = used.rights.into_keys().collect();
+    // The cluster lets it, by a role that is not ours.
+    let foreign: BTreeSet<_> = used.difference(&granted).cloned().collect();
+    if !foreign.is_empty() {
+        return Err(format!("used, and not granted in deploy/: {}", list(&foreign)).into());
+    }
+    let excused = |right: &Right| UNUSED.iter().any(|(name, _)| *name == right.to_string());
+    if let Some(right) = used.iter().find(|right| excused(right)) {
+        return Err(format!("{right} is used: it needs no exception any more").into());
+    }
+    let idle: BTreeSet<_> = granted.difference(&used).filter(|right| !excused(right)).cloned().collect();
+    match (whole, idle.is_empty()) {
+        (true, true) => Ok(Completion::Completed),
+        (true, false) => Err(format!("granted in deploy/, and never used: {}", list(&idle)).into()),
+        (false, _) => {
+            let unseen = if idle.is_empty() { "nothing".to_owned() } else { list(&idle) };
+            let why = format!("only the whole suite uses all rights; not used by this part: {unseen}");
+            Ok(Completion::ignored_with(why))
+        }
+    }
+}
+
+fn list(rights: &BTreeSet<Right>) -> String {
+    rights.iter().map(Right::to_string).collect::<Vec<_>>().join(", ")
+}
