@@ -9,7 +9,7 @@ use crate::runtime::metrics::{Key, Metrics, ObjectMetrics};
 use crate::workflow::decision::Note;
 use crate::workflow::observed::{DrainView, Observed};
 use crate::workflow::reasons::Reason;
-use crate::workflow::state::{AfterTimeout, State};
+use crate::workflow::state::{AfterTimeout, Outcome, State};
 
 /// Shows what is true of the object now.
 pub fn show(
@@ -87,6 +87,9 @@ pub fn show_unreadable(metrics: &Metrics, key: &Key, since: Timestamp) {
 pub fn count(metrics: &Metrics, key: &Key, before: &State, after: &State, notes: &[Note], now: Timestamp) {
     for _ in notes.iter().filter(|note| note.reason == Reason::LeverNotRestored) {
         metrics.lever_abandoned();
+    }
+    for outcome in [Outcome::Succeeded, Outcome::RolledBack, Outcome::Aborted, Outcome::Blocked] {
+        metrics.run_may_end(key, &format!("{outcome:?}"));
     }
     let Some(run) = &before.run else { return };
     let next = after.run.as_ref();

@@ -232,6 +232,11 @@ impl Metrics {
         self.0.late_seconds.add(key, None, late.as_secs_f64());
     }
 
+    /// Shows that no run ended so yet, where none did: a series that begins at 1 has no increase.
+    pub fn run_may_end(&self, key: &Key, outcome: &str) {
+        self.0.runs.add(key, Some(outcome), 0.0);
+    }
+
     /// Counts a run that ended.
     pub fn run_ended(&self, key: &Key, outcome: &str) {
         self.0.runs.add(key, Some(outcome), 1.0);
