@@ -103,3 +103,104 @@ pub fn count(metrics: &Metrics, key: &Key, before: &State, after: &State, notes:
         metrics.run_ended(key, &format!("{:?}", past.outcome));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// What is served of an object with this status.
+    fn served(paused: bool, status: Value) -> String {
+        let object = json!({
+            "apiVersion": "lossless-upgrade.io/v1alpha1", "kind": "LosslessUpgrade",
+            "metadata": {"name": "web", "namespace": "shop"},
+            "spec": {"targetRef": {"name": "web"}, "traffic": {"levers": [{"none": {}}]}, "paused": paused},
+        });
+        let metrics = Metrics::new().unwrap();
+        let key = Key { namespace: "shop".into(), name: "web".into() };
+        let object = serde_json::from_value(object).unwrap();
+        let status = serde_json::from_value(status).unwrap();
+        show(&metrics, &key, &object, &status, &Observed::default());
+        metrics.encode().unwrap()
+    }
+
+    fn has(text: &str, metric: &str, label: &str, value: &str) -> bool {
+        let label = if label.is_empty() { String::new() } else { format!(",{label}") };
+        let line = format!("\nlossless_upgrade_{metric}{{name=\"web\",namespace=\"shop\"{label}}} {value}\n");
+        text.contains(&line)
+    }
+
+    #[test]
+    fn a_run_that_stands_still_shows_its_step_its_reason_and_since_when() {
+        let text = served(
+            false,
+            json!({
+                "phase": "Reclaim", "replicas": 4, "updatedReplicas": 3,
+                "run": {
+                    "id": "r", "from": "web-1", "to": "web-2", "setUid": "u", "goal": "Upgrade", "surge": 1,
+                    "startedAt": "1970-01-01T00:01:00Z", "entered": "1970-01-01T00:02:00Z", "step": "Restore",
+                    "deadline": "1970-01-01T00:03:00Z", "batch": "", "batchKind": "None", "updated": "",
+                    "drainTimeouts": [{"ordinals": "0", "then": "Proceeded"}, {"ordinals": "1", "then": "Proceeded"}],
+                },
+                "conditions": [{
+                    "type": "Stalled", "status": "True", "reason": "LeverNotRestored", "message": "",
+                    "lastTransitionTime": "1970-01-01T00:03:00Z",
+                }],
+            }),
+        );
+        for (metric, label, value) in [
+            ("info", "phase=\"Reclaim\"", "1"),
+            ("step", "step=\"Restore\"", "1"),
+            ("stalled_timestamp_seconds", "reason=\"LeverNotRestored\"", "180"),
+            ("last_progress_timestamp_seconds", "", "120"),
+            ("deadline_timestamp_seconds", "", "180"),
+            ("drain_timeouts", "then=\"Proceeded\"", "2"),
+            ("replicas", "", "4"),
+            ("updated_replicas", "", "3"),
+        ] {
+            assert!(has(&text, metric, label, value), "{metric} {label} {value}\n{text}");
+        }
+        assert!(!text.contains("lossless_upgrade_paused{"), "{text}");
+    }
+
+    #[test]
+    fn between_runs_it_shows_when_the_last_one_ended_and_that_its_owner_has_paused_it() {
+        let text = served(
+            true,
+            json!({
+                "phase": "Succeeded",
+                "history": [{
+                    "from": "web-1", "to": "web-2", "startedAt": "1970-01-01T00:01:00Z", "pods": 4,
+                    "finishedAt": "1970-01-01T00:05:00Z", "outcome": "Succeeded",
+                    "drainTimeouts": [{"ordinals": "0", "then": "Paused"}],
+                }],
+                "conditions": [{
+                    "type": "Stalled", "status": "False", "reason": "UpToDate", "message": "",
+                    "lastTransitionTime": "1970-01-01T00:03:00Z",
+                }],
+            }),
+        );
+        assert!(has(&text, "last_progress_timestamp_seconds", "", "300"), "{text}");
+        assert!(
+            has(&text, "drain_timeouts", "then=\"Paused\"", "1") && has(&text, "paused", "", "1"),
+            "{text}"
+        );
+        for gone in ["lossless_upgrade_step{", "stalled_timestamp_seconds{", "lossless_upgrade_pods{"] {
+            assert!(!text.contains(gone), "{gone}\n{text}");
+        }
+    }
+
+    #[test]
+    fn an_end_is_counted_once_and_a_lever_that_was_left_behind_without_its_object() {
+        let key = Key { namespace: "shop".into(), name: "web".into() };
+        let metrics = Metrics::new().unwrap();
+        let note = Note { reason: Reason::LeverNotRestored, text: String::new(), warning: true };
+        count(&metrics, &key, &State::default(), &State::default(), &[note], Timestamp::UNIX_EPOCH);
+        let text = metrics.encode().unwrap();
+        assert!(text.contains("\nlossless_upgrade_levers_abandoned_total 1\n"), "{text}");
+        for outcome in ["Succeeded", "RolledBack", "Aborted", "Blocked"] {
+            assert!(has(&text, "runs_total", &format!("outcome=\"{outcome}\""), "0"), "{text}");
+        }
+    }
+}

@@ -58,9 +58,8 @@ pub fn status(
             update_revision: revision,
         });
     }
-    let unnoticed = seen.set.as_ref().is_none_or(|set| set.update_revision.is_none());
     let run = decision.state.run.as_ref();
-    status.conditions = conditions(object, unnoticed, run, decision.stalled, &status, now);
+    status.conditions = conditions(object, behind(object, seen), run, decision.stalled, &status, now);
     status
 }
 
@@ -78,10 +77,21 @@ fn count(status: &mut LosslessUpgradeStatus, seen: &Observed) {
     status.progress = format!("{updated}/{replicas}");
 }
 
-/// The conditions as kstatus reads them. `unnoticed`: whether the pods are what is wanted is not known.
+/// Whether the pods are not what is wanted, or it is not known what is wanted.
+#[must_use]
+pub fn behind(object: &LosslessUpgrade, seen: &Observed) -> bool {
+    let Some(set) = &seen.set else { return true };
+    let Some(revision) = &set.update_revision else { return true };
+    let old =
+        |ordinal| seen.pods.get(&ordinal).is_some_and(|pod| !pod.terminating && pod.revision != *revision);
+    !set.runs(&object.spec.images) || Observed::ordinals(set, 0, set.replicas).iter().any(old)
+}
+
+/// The conditions as kstatus reads them. An object whose pods are behind is not Ready, also while
+/// `spec.paused` keeps a run from beginning.
 pub fn conditions(
     object: &LosslessUpgrade,
-    unnoticed: bool,
+    behind: bool,
     run: Option<&Run>,
     stalled: Option<Reason>,
     status: &LosslessUpgradeStatus,
@@ -107,8 +117,12 @@ pub fn conditions(
         | Phase::Aborting => None,
     };
     let stalled = stalled.or(given_up);
-    let behind = run.is_some() || stalled.is_some() || unnoticed;
-    let reason = stalled.unwrap_or(if behind { Reason::Progressing } else { Reason::UpToDate });
+    let behind = run.is_some() || stalled.is_some() || behind;
+    let reason = stalled.unwrap_or(match (behind, object.spec.paused) {
+        (true, true) => Reason::PausedByUser,
+        (true, false) => Reason::Progressing,
+        (false, _) => Reason::UpToDate,
+    });
     let make = |kind: &str, is: bool, reason: Reason| {
         let old = status.conditions.iter().find(|old| old.type_ == kind);
         let is = if is { "True" } else { "False" };
@@ -125,7 +139,7 @@ pub fn conditions(
     };
     vec![
         make("Ready", !behind, reason),
-        make("Reconciling", run.is_some() && stalled.is_none(), reason),
+        make("Reconciling", behind && stalled.is_none(), reason),
         make("Stalled", stalled.is_some(), reason),
         make("Paused", paused, if object.spec.paused { Reason::PausedByUser } else { reason }),
     ]
