@@ -280,7 +280,9 @@ fn every_step_of_a_run_is_told_by_an_event() {
     };
     for (step, _) in TABLE {
         let world = if *step == Step::Template { &mut bad } else { &mut good };
-        events_of(*step).iter().for_each(|reason| told(world, *reason));
+        for reason in events_of(*step) {
+            told(world, *reason);
+        }
     }
     told(&mut bad, Reason::RolledBack);
 }

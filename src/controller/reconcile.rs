@@ -159,7 +159,7 @@ async fn look(
         notes.extend(seen.warnings.iter().map(|text| Problem::new(Reason::MayDisturb, text).into()));
     }
     let run = decision.state.run.as_ref().or(state.run.as_ref()).map(|run| run.id.as_str());
-    report::events(controller, &object, &seen.seen, run, notes);
+    report::events(controller, &object, &seen.seen, run, &notes);
     done?;
     Ok(next_look(&decision, session, context.clock.monotonic(), context.clock.now()))
 }
@@ -185,7 +185,7 @@ fn left_alone(controller: &Controller, key: &Key, object: &Guarded, session: &mu
         measure::show_unreadable(&controller.context.metrics, key, controller.context.clock.now());
         controller.context.metrics.reconcile_failed(error.class().as_str());
         let problem = Problem::new(Reason::InvalidObject, error.to_string());
-        report::events(controller, object, &Observed::default(), None, vec![problem.into()]);
+        report::events(controller, object, &Observed::default(), None, &[problem.into()]);
     }
 }
 
@@ -234,7 +234,7 @@ async fn invalid(
         object.status = Some(status);
         record::record(api, &object).await?;
         let run = state.run.as_ref().map(|run| run.id.as_str());
-        report::events(controller, &object, &Observed::default(), run, vec![problem.into()]);
+        report::events(controller, &object, &Observed::default(), run, &[problem.into()]);
     }
     Ok(None)
 }

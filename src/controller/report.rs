@@ -175,7 +175,7 @@ pub fn without_live(status: &LosslessUpgradeStatus) -> LosslessUpgradeStatus {
 }
 
 /// Writes the events, in their order. Nobody waits for them, and a failure is only logged.
-pub fn events<K>(controller: &Controller, object: &K, seen: &Observed, run: Option<&str>, notes: Vec<Note>)
+pub fn events<K>(controller: &Controller, object: &K, seen: &Observed, run: Option<&str>, notes: &[Note])
 where
     K: Resource<DynamicType = ()>,
 {
@@ -183,7 +183,7 @@ where
         return;
     }
     let reference = object.object_ref(&());
-    let events: Vec<_> = notes.into_iter().map(|note| event(object, seen, run, note)).collect();
+    let events: Vec<_> = notes.iter().map(|note| event(object, seen, run, note)).collect();
     let recorder = controller.recorder.clone();
     tokio::spawn(async move {
         for event in events {
@@ -198,7 +198,7 @@ where
 
 /// Events of one reason, action and pod are merged, and the first text stays: those of different pods
 /// and of different runs must differ.
-fn event<K>(object: &K, seen: &Observed, run: Option<&str>, note: Note) -> Event
+fn event<K>(object: &K, seen: &Observed, run: Option<&str>, note: &Note) -> Event
 where
     K: Resource<DynamicType = ()>,
 {
@@ -230,7 +230,7 @@ pub fn further_notes(
     status: &LosslessUpgradeStatus,
 ) -> Vec<Note> {
     let note = |reason, text: &str, warning| Note { reason, text: text.to_owned(), warning };
-    let noted = |reason| decision.notes.iter().any(|note| note.reason == reason);
+    let is_noted = |reason| decision.notes.iter().any(|note| note.reason == reason);
     let (was, is) = (before.run.as_ref(), decision.state.run.as_ref());
     let mut notes = Vec::new();
     if is.is_some_and(|run| run.step == Step::Detach)
@@ -239,7 +239,7 @@ pub fn further_notes(
         notes.push(note(Reason::Detaching, &decision.message, false));
     }
     let restored = was.is_some_and(|run| run.step == Step::Restore) && is.is_none();
-    if restored && !seen.namespace_terminating && !noted(Reason::LeverNotRestored) {
+    if restored && !seen.namespace_terminating && !is_noted(Reason::LeverNotRestored) {
         notes.push(note(Reason::LeversRestored, "The levers hold what they held before the run", false));
     }
     let held = |conditions: &[Condition], kind: &str| {
@@ -248,7 +248,7 @@ pub fn further_notes(
     };
     let stalled = held(conditions, "Stalled");
     if let Some(reason) = decision.stalled.filter(|reason| stalled.as_deref() != Some(reason.as_str()))
-        && !noted(reason)
+        && !is_noted(reason)
     {
         notes.push(note(reason, &status.message, true));
     }

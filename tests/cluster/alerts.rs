@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::future::{FutureExt, LocalBoxFuture};
 use kube::api::DeleteParams;
@@ -12,6 +12,7 @@ use lab::prometheus::{self, Alert, Prometheus};
 use lab::scenario::{App, ScenarioError, Stage, until};
 use libtest_mimic::Failed;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use crate::harness::{as_before, begin, is_in, light, lossless, object_is, objects, phase, stalled};
 use crate::{dashboard, in_ci};
@@ -56,9 +57,9 @@ pub fn fired(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), Failed
             println!(
                 "    {STALLED} fires {:.1?} after the condition Stalled: {}",
                 since.elapsed(),
-                summary(&alert)
+                summary(alert.as_ref())
             );
-            assert!(summary(&alert).contains("LeverNotConfirmed"), "{alert:#?}");
+            assert!(summary(alert.as_ref()).contains("LeverNotConfirmed"), "{alert:#?}");
             is_shown(&seen, began).await;
             stage.balancer().set(Behaviour::default());
             is_in(stage, NAMESPACE, "Succeeded").await?;
@@ -122,8 +123,8 @@ async fn firing(seen: &Prometheus, wanted: bool) -> Result<Option<Alert>, Scenar
     .await
 }
 
-fn summary(alert: &Option<Alert>) -> &str {
-    alert.as_ref().and_then(|alert| alert.annotations.get("summary")).map_or("", String::as_str)
+fn summary(alert: Option<&Alert>) -> &str {
+    alert.and_then(|alert| alert.annotations.get("summary")).map_or("", String::as_str)
 }
 
 /// Every query of the dashboards has had an answer since then.

@@ -199,7 +199,7 @@ fn configuration(scrape_configs: &str, kubeconfig: &str) -> String {
         text += line;
         text.push('\n');
         if let Some(indent) = line.find("- role: ") {
-            text += &format!("{:indent$}  kubeconfig_file: {kubeconfig}\n", "");
+            text.extend([" ".repeat(indent).as_str(), "  kubeconfig_file: ", kubeconfig, "\n"]);
         }
     }
     text
