@@ -14,7 +14,9 @@ pub mod schema;
 pub mod spec;
 pub mod status;
 
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::JSON;
 use kube::CustomResourceExt;
+use serde_json::json;
 
 pub use spec::{LosslessUpgrade, LosslessUpgradeSpec};
 pub use status::LosslessUpgradeStatus;
@@ -24,5 +26,13 @@ pub use status::LosslessUpgradeStatus;
 /// # Errors
 /// Only when the schema cannot be written as YAML, which a test rules out.
 pub fn crd_yaml() -> Result<String, serde_saphyr::ser::Error> {
-    serde_saphyr::to_string(&LosslessUpgrade::crd())
+    let mut crd = LosslessUpgrade::crd();
+    let schemas = crd.spec.versions.iter_mut().filter_map(|version| version.schema.as_mut());
+    for schema in schemas.filter_map(|schema| schema.open_api_v3_schema.as_mut()) {
+        if let Some(status) = schema.properties.as_mut().and_then(|all| all.get_mut("status")) {
+            // No generation is seen yet: else kstatus takes a new object for one that is current.
+            status.default = Some(JSON(json!({"observedGeneration": -1})));
+        }
+    }
+    serde_saphyr::to_string(&crd)
 }

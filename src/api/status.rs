@@ -67,7 +67,7 @@ pub struct LosslessUpgradeStatus {
     #[serde(default, skip_serializing_if = "is_default")]
     #[schemars(with = "ActionsStatus")]
     pub handled: Actions,
-    /// Ready: every pod runs the wanted revision. Reconciling: a run is under way. Stalled: it
+    /// Ready: every pod runs the wanted revision. Reconciling: a run is under way or wanted. Stalled: it
     /// cannot go on by itself, or a deadline passed. Paused: `spec.paused` holds it.
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -99,7 +99,7 @@ async fn act(
     ready: ReadyGate,
 ) -> anyhow::Result<()> {
     let clock = Clock::system();
-    let client = client::connect().await?;
+    let client = client::connect(&metrics).await?;
     let lease = args.election.lease(client.default_namespace())?;
     let upgrades = match &args.scope.namespace {
         Some(namespace) => Api::<LosslessUpgrade>::namespaced(client.clone(), namespace),

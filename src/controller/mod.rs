@@ -6,7 +6,8 @@
 //! | `observe/` | reads only: the cluster as the procedure sees it |
 //! | `record.rs` | the status, written before anything else |
 //! | `act.rs` | one effect on the world, by who has recorded it |
-//! | `report.rs` | status for people, conditions, events, metrics |
+//! | `report.rs` | status for people, conditions, events |
+//! | `measure.rs` | metrics of an object |
 //! | `session.rs` | what this process remembers of an object: nothing that a crash may not take |
 //! | `count.rs` | the tasks that ask the probes |
 //! | `wake.rs` | what makes an object be looked at |
@@ -15,6 +16,7 @@
 pub mod act;
 pub mod count;
 pub mod error;
+pub mod measure;
 pub mod names;
 pub mod observe;
 pub mod reconcile;

@@ -14,8 +14,8 @@ use super::names::FINALIZER;
 use super::observe::{self, Look, pod_selector};
 use super::record::{self, Recorded};
 use super::session::{self, Session};
-use super::{Controller, Guarded, report};
-use crate::api::{LosslessUpgrade, plan, record as status_record};
+use super::{Controller, Guarded, measure, report};
+use crate::api::{LosslessUpgrade, LosslessUpgradeStatus, plan, record as status_record};
 use crate::runtime::metrics::Key;
 use crate::traffic::apply::best_write_moment;
 use crate::workflow;
@@ -80,7 +80,7 @@ async fn look(
         Ok(Some(object)) => match readable(&object) {
             Ok(object) => object,
             Err(error) => {
-                left_alone(controller, &object, session, &error);
+                left_alone(controller, key, &object, session, &error);
                 return Ok(None);
             }
         },
@@ -106,7 +106,7 @@ async fn look(
     // observe (reads only)
     let (seen, plan) = match observed(controller, &object, &state, session).await {
         Err(error) if error.class() == Class::Invalid => {
-            return invalid(controller, &api, object, &state, &error).await;
+            return invalid(controller, key, &api, object, &state, &error).await;
         }
         other => other?,
     };
@@ -119,11 +119,11 @@ async fn look(
         return Ok(Some(wait));
     }
     // record (status)
-    let (recorded, written) =
-        match recorded(controller, &api, &object, &seen, &decision, session, now).await? {
-            Some(recorded) => (Some(recorded), true),
-            None => (None, false),
-        };
+    let status = report::status(&object, &seen, &decision, now);
+    let (recorded, written) = match recorded(controller, &api, &object, &status, &decision, session).await? {
+        Some(recorded) => (Some(recorded), true),
+        None => (None, false),
+    };
     if written {
         // A run that begins here is known from its beginning.
         session.knows(&decision.state, now);
@@ -147,15 +147,19 @@ async fn look(
     let selector = seen.set.as_ref().filter(|_| decision.state.run.is_some()).and_then(pod_selector);
     session.watch(&context.client, &controller.waker, key, selector.as_deref());
     seen.count(controller, &object, &decision.state, session, key);
-    report::metrics(controller, key, &state, &seen.seen, &decision, now);
+    measure::show(&context.metrics, key, &object, &status, &seen.seen);
+    measure::count(&context.metrics, key, &state, &decision.state, &decision.notes, now);
     if written && (decision.state != state || decision.effect.is_some()) {
         context.metrics.acted_late(key, context.clock.monotonic().saturating_sub(due));
     }
-    let mut notes = decision.notes.clone();
+    let before = object.status.as_ref().map_or(&[][..], |status| status.conditions.as_slice());
+    let mut notes = report::further_notes(&state, before, &seen.seen, &decision, &status);
+    notes.extend(decision.notes.iter().cloned());
     if state.run.is_none() && decision.state.run.is_some() {
         notes.extend(seen.warnings.iter().map(|text| Problem::new(Reason::MayDisturb, text).into()));
     }
-    report::events(controller, &object, &seen.seen, notes);
+    let run = decision.state.run.as_ref().or(state.run.as_ref()).map(|run| run.id.as_str());
+    report::events(controller, &object, &seen.seen, run, &notes);
     done?;
     Ok(next_look(&decision, session, context.clock.monotonic(), context.clock.now()))
 }
@@ -174,13 +178,14 @@ fn readable(object: &Guarded) -> Result<LosslessUpgrade, Error> {
 
 /// An object that cannot be worked on without losing something of it is not written at all. It is said
 /// once to whom looks at its events.
-fn left_alone(controller: &Controller, object: &Guarded, session: &mut Session, error: &Error) {
+fn left_alone(controller: &Controller, key: &Key, object: &Guarded, session: &mut Session, error: &Error) {
     let version = object.resource_version();
     if session.left_alone != version {
         session.left_alone = version;
+        measure::show_unreadable(&controller.context.metrics, key, controller.context.clock.now());
         controller.context.metrics.reconcile_failed(error.class().as_str());
         let problem = Problem::new(Reason::InvalidObject, error.to_string());
-        report::events(controller, object, &Observed::default(), vec![problem.into()]);
+        report::events(controller, object, &Observed::default(), None, &[problem.into()]);
     }
 }
 
@@ -202,6 +207,7 @@ async fn observed(
 /// A spec that slipped past the API server's rules: said, and not worked on. A run under way waits.
 async fn invalid(
     controller: &Controller,
+    key: &Key,
     api: &Api<LosslessUpgrade>,
     mut object: LosslessUpgrade,
     state: &State,
@@ -223,10 +229,12 @@ async fn invalid(
     let now = controller.context.clock.now();
     status.conditions =
         report::conditions(&object, true, state.run.as_ref(), Some(problem.reason), &status, now);
+    measure::show(&controller.context.metrics, key, &object, &status, &Observed::default());
     if object.status.as_ref() != Some(&status) {
         object.status = Some(status);
         record::record(api, &object).await?;
-        report::events(controller, &object, &Observed::default(), vec![problem.into()]);
+        let run = state.run.as_ref().map(|run| run.id.as_str());
+        report::events(controller, &object, &Observed::default(), run, &[problem.into()]);
     }
     Ok(None)
 }
@@ -262,14 +270,12 @@ async fn recorded(
     controller: &Controller,
     api: &Api<LosslessUpgrade>,
     object: &LosslessUpgrade,
-    look: &Look,
+    status: &LosslessUpgradeStatus,
     decision: &Decision,
     session: &mut Session,
-    now: Timestamp,
 ) -> Result<Option<Recorded>, Error> {
-    let status = report::status(object, look, decision, now);
     let before = object.status.clone().unwrap_or_default();
-    let moved = report::without_live(&status) != report::without_live(&before)
+    let moved = report::without_live(status) != report::without_live(&before)
         || status.target.as_ref().map(|target| &target.update_revision)
             != before.target.as_ref().map(|target| &target.update_revision);
     let clock = controller.context.clock.monotonic();
@@ -277,13 +283,13 @@ async fn recorded(
     // At rest every sentence is news; in a run only numbers are worth a write of their own.
     let moved = moved || (status.run.is_none() && status.message != before.message);
     let alone = !moved && decision.effect.is_none();
-    let newer = report::numbers(&status) != report::numbers(&before);
+    let newer = report::numbers(status) != report::numbers(&before);
     session.live_waits = alone && newer && !live_due;
     if alone && (!newer || !live_due) {
         return Ok(None);
     }
     let mut object = object.clone();
-    object.status = Some(status);
+    object.status = Some(status.clone());
     let recorded = record::record(api, &object).await?;
     if alone {
         session.live_written = Some(clock);

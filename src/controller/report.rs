@@ -1,4 +1,4 @@
-//! What is shown: the status for people, conditions as kstatus reads them, events, metrics.
+//! What is shown: the status for people, conditions as kstatus reads them, events. Metrics: `measure.rs`.
 
 use std::time::Duration;
 
@@ -13,11 +13,10 @@ use super::observe::Look;
 use crate::api::LosslessUpgrade;
 use crate::api::record;
 use crate::api::status::{LosslessUpgradeStatus, TargetStatus};
-use crate::runtime::metrics::{Key, ObjectMetrics};
-use crate::workflow::decision::{Decision, Note};
+use crate::workflow::decision::{Decision, Effect, Note};
 use crate::workflow::observed::{DrainView, Observed};
 use crate::workflow::reasons::Reason;
-use crate::workflow::state::{Phase, Run, State};
+use crate::workflow::state::{Phase, Run, State, Step};
 
 /// An event's text may have this many bytes.
 const NOTE: usize = 1024;
@@ -59,9 +58,8 @@ pub fn status(
             update_revision: revision,
         });
     }
-    let unnoticed = seen.set.as_ref().is_none_or(|set| set.update_revision.is_none());
     let run = decision.state.run.as_ref();
-    status.conditions = conditions(object, unnoticed, run, decision.stalled, &status, now);
+    status.conditions = conditions(object, behind(object, seen), run, decision.stalled, &status, now);
     status
 }
 
@@ -79,10 +77,21 @@ fn count(status: &mut LosslessUpgradeStatus, seen: &Observed) {
     status.progress = format!("{updated}/{replicas}");
 }
 
-/// The conditions as kstatus reads them. `unnoticed`: whether the pods are what is wanted is not known.
+/// Whether the pods are not what is wanted, or it is not known what is wanted.
+#[must_use]
+pub fn behind(object: &LosslessUpgrade, seen: &Observed) -> bool {
+    let Some(set) = &seen.set else { return true };
+    let Some(revision) = &set.update_revision else { return true };
+    let old =
+        |ordinal| seen.pods.get(&ordinal).is_some_and(|pod| !pod.terminating && pod.revision != *revision);
+    !set.runs(&object.spec.images) || Observed::ordinals(set, 0, set.replicas).iter().any(old)
+}
+
+/// The conditions as kstatus reads them. An object whose pods are behind is not Ready, also while
+/// `spec.paused` keeps a run from beginning.
 pub fn conditions(
     object: &LosslessUpgrade,
-    unnoticed: bool,
+    behind: bool,
     run: Option<&Run>,
     stalled: Option<Reason>,
     status: &LosslessUpgradeStatus,
@@ -108,8 +117,12 @@ pub fn conditions(
         | Phase::Aborting => None,
     };
     let stalled = stalled.or(given_up);
-    let behind = run.is_some() || stalled.is_some() || unnoticed;
-    let reason = stalled.unwrap_or(if behind { Reason::Progressing } else { Reason::UpToDate });
+    let behind = run.is_some() || stalled.is_some() || behind;
+    let reason = stalled.unwrap_or(match (behind, object.spec.paused) {
+        (true, true) => Reason::PausedByUser,
+        (true, false) => Reason::Progressing,
+        (false, _) => Reason::UpToDate,
+    });
     let make = |kind: &str, is: bool, reason: Reason| {
         let old = status.conditions.iter().find(|old| old.type_ == kind);
         let is = if is { "True" } else { "False" };
@@ -126,7 +139,7 @@ pub fn conditions(
     };
     vec![
         make("Ready", !behind, reason),
-        make("Reconciling", run.is_some() && stalled.is_none(), reason),
+        make("Reconciling", behind && stalled.is_none(), reason),
         make("Stalled", stalled.is_some(), reason),
         make("Paused", paused, if object.spec.paused { Reason::PausedByUser } else { reason }),
     ]
@@ -161,40 +174,90 @@ pub fn without_live(status: &LosslessUpgradeStatus) -> LosslessUpgradeStatus {
     status
 }
 
-/// Writes the events. Nobody waits for them, and a failure is only logged.
-pub fn events<K>(controller: &Controller, object: &K, seen: &Observed, notes: Vec<Note>)
+/// Writes the events, in their order. Nobody waits for them, and a failure is only logged.
+pub fn events<K>(controller: &Controller, object: &K, seen: &Observed, run: Option<&str>, notes: &[Note])
 where
     K: Resource<DynamicType = ()>,
 {
+    if notes.is_empty() {
+        return;
+    }
     let reference = object.object_ref(&());
-    let object_name = object.name_any();
-    for note in notes {
-        tracing::info!(object = %object_name, reason = %note.reason, "{}", note.text);
-        // Events of one reason are merged, and the first text stays: those of different pods must differ.
-        let pod = first_pod(seen, &note.text).map(|name| ObjectReference {
-            api_version: Some("v1".to_owned()),
-            kind: Some("Pod".to_owned()),
-            namespace: object.namespace(),
-            name: Some(name.to_owned()),
-            ..ObjectReference::default()
-        });
-        let recorder = controller.recorder.clone();
-        let reference = reference.clone();
-        tokio::spawn(async move {
-            let event = Event {
-                type_: if note.warning { EventType::Warning } else { EventType::Normal },
-                reason: note.reason.as_str().to_owned(),
-                note: Some(cut(&note.text)),
-                action: "Upgrade".to_owned(),
-                secondary: pod,
-            };
+    let events: Vec<_> = notes.iter().map(|note| event(object, seen, run, note)).collect();
+    let recorder = controller.recorder.clone();
+    tokio::spawn(async move {
+        for event in events {
             match tokio::time::timeout(PATIENCE, recorder.publish(&event, &reference)).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => tracing::debug!(%error, "an event was not written"),
                 Err(_) => tracing::debug!("an event was not written in time"),
             }
-        });
+        }
+    });
+}
+
+/// Events of one reason, action and pod are merged, and the first text stays: those of different pods
+/// and of different runs must differ.
+fn event<K>(object: &K, seen: &Observed, run: Option<&str>, note: &Note) -> Event
+where
+    K: Resource<DynamicType = ()>,
+{
+    tracing::info!(object = %object.name_any(), reason = %note.reason, "{}", note.text);
+    let pod = first_pod(seen, &note.text).map(|name| ObjectReference {
+        api_version: Some("v1".to_owned()),
+        kind: Some("Pod".to_owned()),
+        namespace: object.namespace(),
+        name: Some(name.to_owned()),
+        ..ObjectReference::default()
+    });
+    Event {
+        type_: if note.warning { EventType::Warning } else { EventType::Normal },
+        reason: note.reason.as_str().to_owned(),
+        note: Some(cut(&note.text)),
+        action: run.map_or_else(|| "Upgrade".to_owned(), |run| format!("Upgrade-{run}")),
+        secondary: pod,
     }
+}
+
+/// What the procedure does not note itself, because it only decides: that a write to the levers is on
+/// its way, that they are as before, that the run has come to a stand and that it goes on.
+#[must_use]
+pub fn further_notes(
+    before: &State,
+    conditions: &[Condition],
+    seen: &Observed,
+    decision: &Decision,
+    status: &LosslessUpgradeStatus,
+) -> Vec<Note> {
+    let note = |reason, text: &str, warning| Note { reason, text: text.to_owned(), warning };
+    let is_noted = |reason| decision.notes.iter().any(|note| note.reason == reason);
+    let (was, is) = (before.run.as_ref(), decision.state.run.as_ref());
+    let mut notes = Vec::new();
+    if is.is_some_and(|run| run.step == Step::Detach)
+        && matches!(decision.effect, Some(Effect::SetLevers { again: false, .. }))
+    {
+        notes.push(note(Reason::Detaching, &decision.message, false));
+    }
+    let restored = was.is_some_and(|run| run.step == Step::Restore) && is.is_none();
+    if restored && !seen.namespace_terminating && !is_noted(Reason::LeverNotRestored) {
+        notes.push(note(Reason::LeversRestored, "The levers hold what they held before the run", false));
+    }
+    let held = |conditions: &[Condition], kind: &str| {
+        let held = conditions.iter().find(|one| one.type_ == kind && one.status == "True");
+        held.map(|one| one.reason.clone())
+    };
+    let stalled = held(conditions, "Stalled");
+    if let Some(reason) = decision.stalled.filter(|reason| stalled.as_deref() != Some(reason.as_str()))
+        && !is_noted(reason)
+    {
+        notes.push(note(reason, &status.message, true));
+    }
+    let held_before = stalled.is_some() || held(conditions, "Paused").is_some();
+    let held_now = held(&status.conditions, "Stalled").or_else(|| held(&status.conditions, "Paused"));
+    if was.is_some() && is.is_some() && held_before && held_now.is_none() {
+        notes.push(note(Reason::Progressing, &format!("The run goes on: {}", status.message), false));
+    }
+    notes
 }
 
 /// The pod that a sentence names first.
@@ -208,61 +271,6 @@ fn cut(text: &str) -> String {
     text[..end].to_owned()
 }
 
-/// Shows the object to Prometheus.
-pub fn metrics(
-    controller: &Controller,
-    key: &Key,
-    before: &State,
-    seen: &Observed,
-    decision: &Decision,
-    now: Timestamp,
-) {
-    let metrics = &controller.context.metrics;
-    let phase = format!("{:?}", decision.state.phase());
-    let detached = &decision.state.detached;
-    let number = |is: &dyn Fn(u32, bool) -> bool| {
-        let pods = seen.pods.iter().filter(|(ordinal, pod)| is(**ordinal, pod.ready));
-        u32::try_from(pods.count()).unwrap_or(u32::MAX)
-    };
-    let pods = [
-        ("serving", number(&|ordinal, ready| ready && !detached.contains(ordinal))),
-        ("detached", number(&|ordinal, ready| ready && detached.contains(ordinal))),
-        ("notReady", number(&|_, ready| !ready)),
-    ];
-    let left = seen.drains.values().filter_map(|view| match view {
-        DrainView::Busy { connections, .. } => Some(*connections),
-        DrainView::Quiet(_) => Some(0),
-        DrainView::Unknown(_) => None,
-    });
-    let run = decision.state.run.as_ref();
-    let observed = ObjectMetrics {
-        phase: &phase,
-        pods: &pods,
-        connections_left: left.reduce(|a, b| a + b),
-        last_progress: run
-            .map(|run| run.entered)
-            .or_else(|| decision.state.history.first().map(|past| past.finished_at)),
-        deadline: decision.deadline,
-    };
-    metrics.observe_object(key, &observed);
-    if let Some(run) = &before.run {
-        let same = decision
-            .state
-            .run
-            .as_ref()
-            .is_some_and(|after| after.step == run.step && after.entered == run.entered);
-        if !same {
-            let took = now.duration_since(run.entered).try_into().unwrap_or_default();
-            metrics.phase_took(key, &format!("{:?}", before.phase()), took);
-        }
-        if decision.state.run.as_ref().is_none_or(|after| after.id != run.id)
-            && let Some(past) = decision.state.history.first()
-        {
-            metrics.run_ended(key, &format!("{:?}", past.outcome));
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -273,5 +281,89 @@ mod tests {
         let cut = cut(&text);
         assert!(cut.len() <= NOTE && text.starts_with(&cut));
         assert_eq!(super::cut("short"), "short");
+    }
+
+    fn run(step: Step) -> State {
+        let run = serde_json::json!({
+            "id": "r", "from": "web-1", "to": "web-2", "setUid": "u", "startedAt": "2026-01-01T00:00:00Z",
+            "goal": "Upgrade", "step": step, "entered": "2026-01-01T00:00:00Z",
+            "batch": "", "batchKind": "None", "surge": 1, "updated": "",
+        });
+        let status = LosslessUpgradeStatus {
+            run: Some(serde_json::from_value(run).unwrap()),
+            ..LosslessUpgradeStatus::default()
+        };
+        record::state(&status)
+    }
+
+    fn decision(state: State, stalled: Option<Reason>, notes: Vec<Note>) -> Decision {
+        let (message, trail) = ("it waits".to_owned(), Vec::new());
+        Decision { state, effect: None, wake: None, message, stalled, deadline: None, notes, trail }
+    }
+
+    fn held(kind: &str, reason: Reason) -> Vec<Condition> {
+        vec![Condition {
+            type_: kind.to_owned(),
+            status: "True".to_owned(),
+            reason: reason.as_str().to_owned(),
+            message: String::new(),
+            observed_generation: None,
+            last_transition_time: Time(Timestamp::UNIX_EPOCH),
+        }]
+    }
+
+    fn further(
+        before: &State,
+        was: &[Condition],
+        decision: &Decision,
+        is: Vec<Condition>,
+    ) -> Vec<(Reason, bool)> {
+        let status = LosslessUpgradeStatus {
+            conditions: is,
+            message: decision.message.clone(),
+            ..LosslessUpgradeStatus::default()
+        };
+        let notes = further_notes(before, was, &Observed::default(), decision, &status);
+        notes.into_iter().map(|note| (note.reason, note.warning)).collect()
+    }
+
+    #[test]
+    fn a_run_that_comes_to_a_stand_says_so_once_and_says_when_it_goes_on() {
+        let (draining, silent) = (run(Step::Drain), Reason::ProbeSilent);
+        let stands = decision(draining.clone(), Some(silent), Vec::new());
+        let condition = || held("Stalled", silent);
+        assert_eq!(further(&draining, &[], &stands, condition()), [(silent, true)]);
+        assert_eq!(further(&draining, &condition(), &stands, condition()), []);
+        let other = held("Stalled", Reason::DrainTimedOut);
+        assert_eq!(further(&draining, &other, &stands, condition()), [(silent, true)]);
+        let goes = decision(draining.clone(), None, Vec::new());
+        assert_eq!(further(&draining, &condition(), &goes, Vec::new()), [(Reason::Progressing, false)]);
+        let paused = held("Paused", Reason::PausedByUser);
+        assert_eq!(further(&draining, &condition(), &goes, paused.clone()), []);
+        assert_eq!(further(&draining, &paused, &goes, Vec::new()), [(Reason::Progressing, false)]);
+    }
+
+    #[test]
+    fn what_the_procedure_has_said_itself_is_not_said_twice() {
+        let note = Note { reason: Reason::DrainTimedOut, text: "left".to_owned(), warning: true };
+        let halted = decision(run(Step::Drain), Some(Reason::DrainTimedOut), vec![note]);
+        assert_eq!(further(&run(Step::Drain), &[], &halted, held("Stalled", Reason::DrainTimedOut)), []);
+    }
+
+    #[test]
+    fn a_detach_says_that_it_begins_and_a_run_that_ends_that_the_levers_are_as_before() {
+        let mut detaches = decision(run(Step::Detach), None, Vec::new());
+        let set = |again| Effect::SetLevers { detached: "0".parse().unwrap(), again };
+        detaches.effect = Some(set(false));
+        assert_eq!(further(&run(Step::Soak), &[], &detaches, Vec::new()), [(Reason::Detaching, false)]);
+        detaches.effect = Some(set(true));
+        assert_eq!(further(&run(Step::Detach), &[], &detaches, Vec::new()), []);
+
+        let mut ends = decision(State::default(), None, Vec::new());
+        assert_eq!(further(&run(Step::Restore), &[], &ends, Vec::new()), [(Reason::LeversRestored, false)]);
+        assert_eq!(further(&run(Step::Preflight), &[], &ends, Vec::new()), []);
+        let text = "Service web could not be put back".to_owned();
+        ends.notes = vec![Note { reason: Reason::LeverNotRestored, text, warning: true }];
+        assert_eq!(further(&run(Step::Restore), &[], &ends, Vec::new()), []);
     }
 }

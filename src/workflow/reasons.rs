@@ -92,6 +92,10 @@ reasons! {
     LeverUnusable,
     /// A Service selects the pods and no lever covers it.
     ServiceNotCovered,
+    /// The levers hold again what they held before the run.
+    LeversRestored,
+    /// A lever could not be put back in time; it may still keep connections from pods.
+    LeverNotRestored,
     /// The load balancer has not confirmed the change in time.
     LeverNotConfirmed,
     /// What we wrote into a lever is changed by somebody again and again.

@@ -4,11 +4,14 @@
 #![allow(missing_docs, reason = "a test binary has no documentation")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that fails says so")]
 
+mod alerts;
 mod chart;
 #[path = "../conformance/mod.rs"]
 mod checks;
 mod conformance;
 mod crash;
+#[path = "../dashboard/mod.rs"]
+mod dashboard;
 mod dice;
 mod faults;
 mod gate;
@@ -77,6 +80,7 @@ fn cases() -> Vec<Case> {
             "a load balancer that never answers stalls the run, and nothing is deleted",
             interrupted::frozen,
         ),
+        alone("a run that stands still fires its alert, and all that is shown tells the same", alerts::fired),
         alone("a leader deleted, killed and frozen is followed within 20 s", operators::struck),
         alone("a kubelet, an API server, an etcd and a cloud that fail for a while", faults::parts),
     ]

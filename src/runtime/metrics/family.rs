@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use prometheus::core::{Collector, MetricVec, MetricVecBuilder};
+use prometheus::proto::{MetricFamily, MetricType};
 use prometheus::{CounterVec, GaugeVec, Opts, Registry};
 
 use super::Key;
@@ -11,6 +12,59 @@ use super::Key;
 /// Name and help of a metric, under the program's prefix.
 pub(super) fn opts(name: &str, help: &str) -> Opts {
     Opts::new(name, help).namespace("lossless_upgrade")
+}
+
+/// One metric as it is described to users.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Described {
+    /// Its whole name.
+    pub name: String,
+    /// Prometheus' word for its type.
+    pub kind: &'static str,
+    /// Its labels, in alphabetical order.
+    pub labels: Vec<String>,
+    /// What it says.
+    pub help: String,
+}
+
+/// The registry, with what is in it.
+#[derive(Debug, Default)]
+pub(super) struct Catalog {
+    registry: Registry,
+    described: Vec<Described>,
+}
+
+impl Catalog {
+    /// Puts a metric in, and hands it back.
+    pub(super) fn add<C>(&mut self, metric: C) -> prometheus::Result<C>
+    where
+        C: Collector + Clone + 'static,
+    {
+        self.registry.register(Box::new(metric.clone()))?;
+        let kind = metric.collect().first().map_or("untyped", |family| match family.get_field_type() {
+            MetricType::COUNTER => "counter",
+            MetricType::GAUGE => "gauge",
+            MetricType::HISTOGRAM => "histogram",
+            MetricType::SUMMARY => "summary",
+            MetricType::UNTYPED => "untyped",
+        });
+        self.described.extend(metric.desc().into_iter().map(|desc| {
+            let mut labels = desc.variable_labels.clone();
+            labels.sort_unstable();
+            Described { name: desc.fq_name.clone(), kind, labels, help: desc.help.clone() }
+        }));
+        Ok(metric)
+    }
+
+    /// What has a series now.
+    pub(super) fn gather(&self) -> Vec<MetricFamily> {
+        self.registry.gather()
+    }
+
+    /// All that is in it, in the order in which it came.
+    pub(super) fn described(&self) -> &[Described] {
+        &self.described
+    }
 }
 
 /// A vector of metrics that knows which label values each object has, so that they can be removed.
@@ -42,9 +96,9 @@ fn labels<'a>(key: &'a Key, value: Option<&'a str>) -> Vec<&'a str> {
 }
 
 impl<B: MetricVecBuilder> Family<MetricVec<B>> {
-    /// Makes it and puts it into the registry. `further`: no label or one, beside the object's two.
+    /// Makes it and puts it into the catalog. `further`: no label or one, beside the object's two.
     pub(super) fn register(
-        registry: &Registry,
+        catalog: &mut Catalog,
         name: &str,
         help: &str,
         further: &[&str],
@@ -53,8 +107,7 @@ impl<B: MetricVecBuilder> Family<MetricVec<B>> {
         MetricVec<B>: FromOpts + Collector + Clone + 'static,
     {
         let vec = MetricVec::from_opts(opts(name, help), &[&["namespace", "name"], further].concat())?;
-        registry.register(Box::new(vec.clone()))?;
-        Ok(Self { vec, seen: Mutex::default() })
+        Ok(Self { vec: catalog.add(vec)?, seen: Mutex::default() })
     }
 
     fn seen(&self) -> MutexGuard<'_, HashMap<Key, BTreeSet<Option<String>>>> {
@@ -106,12 +159,24 @@ impl<B: MetricVecBuilder> Family<MetricVec<B>> {
 
 impl Family<GaugeVec> {
     /// These and no other series for an object.
-    pub(super) fn set_all(&self, key: &Key, now: &[(Option<&str>, f64)]) {
+    fn set_all(&self, key: &Key, now: &[(Option<&str>, f64)]) {
         for (value, number) in now {
             self.with(key, *value, |gauge| gauge.set(*number));
         }
         let kept: Vec<_> = now.iter().map(|(value, _)| *value).collect();
         self.keep_only(key, &kept);
+    }
+
+    /// One series an object for each value of the further label.
+    pub(super) fn set_counts(&self, key: &Key, now: &[(&str, u32)]) {
+        let now: Vec<_> = now.iter().map(|(value, count)| (Some(*value), f64::from(*count))).collect();
+        self.set_all(key, &now);
+    }
+
+    /// The one series of an object with this value of the further label, or none.
+    pub(super) fn set_one(&self, key: &Key, now: Option<(&str, f64)>) {
+        let now: Vec<_> = now.map(|(value, number)| (Some(value), number)).into_iter().collect();
+        self.set_all(key, &now);
     }
 
     /// The one series of an object without a further label, or none.

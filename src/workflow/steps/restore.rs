@@ -23,13 +23,13 @@ pub fn look(turn: &mut Turn<'_>, run: &mut Run) -> Next {
     for lever in turn.seen.levers.iter().filter(|_| !gone) {
         match &lever.held {
             Held::Unreadable(_) if run.goal == Goal::Release && turn.now >= let_go => {
-                turn.warn(Reason::LeverUnusable, format!("{} could not be put back", lever.name));
+                turn.warn(Reason::LeverNotRestored, format!("{} could not be put back", lever.name));
             }
             Held::Unreadable(why) => {
                 let wait =
                     Wait::new(format!("Putting the levers back: {} cannot be read: {why}", lever.name));
                 let wait = if run.goal == Goal::Release { wait.until(let_go) } else { wait };
-                return wait.deadline(deadline, turn.now, Reason::LeverNotConfirmed).into();
+                return wait.deadline(deadline, turn.now, Reason::LeverNotRestored).into();
             }
             Held::Ordinals(_) | Held::Foreign(_) if !lever.restored => {
                 let effect = Effect::SetLevers { detached: OrdinalSet::new(), again: false };

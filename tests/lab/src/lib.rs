@@ -13,6 +13,7 @@
 //! | [`balancer`] | the cloud's load balancer and its controller, which lags and can be told to misbehave |
 //! | [`load`] | a steady load of three kinds of clients |
 //! | [`oracle`] | counts every request that got no whole answer |
+//! | [`prometheus`] | scrapes the operator and judges its alerts, as its users' would |
 //! | [`watcher`] | an independent witness of what each pod had open when it was deleted |
 //! | [`scenario`] | deploy an application, change its version under load, see what that cost |
 //! | [`demo`] | plays three ways to upgrade under load, live, and compares them |
@@ -40,6 +41,7 @@ pub mod oracle;
 pub mod paths;
 pub mod process;
 pub mod progress;
+pub mod prometheus;
 pub mod requirements;
 pub mod sandbox;
 pub mod scenario;

@@ -1,0 +1,282 @@
+//! A real Prometheus that finds and scrapes the operator as its users' would, and judges its alerts.
+
+use std::{collections::BTreeMap, fs, net::SocketAddr, path::Path, time::Duration};
+
+use http_body_util::{BodyExt as _, Empty};
+use hyper::{
+    Request,
+    body::Bytes,
+    client::conn::http1,
+    header::{CONNECTION, HOST, HeaderValue},
+};
+use hyper_util::rt::TokioIo;
+use jiff::Timestamp;
+use serde::{Deserialize, de::DeserializeOwned};
+use tokio::{
+    net::TcpStream,
+    process::Command,
+    time::{Instant, sleep, timeout},
+};
+
+use crate::{
+    cluster::Cluster,
+    error::{AtPath as _, LabError},
+    paths,
+    process::{Process, tail},
+};
+
+/// The name of the program, which Debian's package has too.
+pub const PROGRAM: &str = "prometheus";
+
+/// Where it listens. Nobody but the sandbox reaches it.
+const ADDRESS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9090);
+/// How often it scrapes and judges.
+const INTERVAL: &str = "1s";
+/// From its start until it answers.
+const START_LIMIT: Duration = Duration::from_secs(30);
+/// One answer.
+const ANSWER: Duration = Duration::from_secs(10);
+const POLL: Duration = Duration::from_millis(50);
+
+/// A running Prometheus. It is killed when this is dropped; its data goes with the sandbox.
+#[derive(Debug)]
+pub struct Prometheus {
+    process: Process,
+}
+
+/// It did not answer as it should.
+#[derive(Debug, thiserror::Error)]
+pub enum AskError {
+    /// No answer came.
+    #[error("Prometheus does not answer: {0}")]
+    Silent(String),
+    /// It refused the question.
+    #[error("Prometheus refuses `{asked}`: {answer}")]
+    Refused {
+        /// What it was asked.
+        asked: String,
+        /// What it said.
+        answer: String,
+    },
+}
+
+/// A series with its last value.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Series {
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// The last value that it had.
+    pub value: f64,
+}
+
+/// An alert that is pending or fires.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Alert {
+    /// Its labels, its name among them.
+    pub labels: BTreeMap<String, String>,
+    /// Its sentences, filled in.
+    pub annotations: BTreeMap<String, String>,
+    /// `pending` or `firing`.
+    pub state: String,
+}
+
+impl Alert {
+    /// Whether it is this one, and fires.
+    #[must_use]
+    pub fn fires(&self, name: &str) -> bool {
+        self.state == "firing" && self.labels.get("alertname").is_some_and(|own| own == name)
+    }
+}
+
+#[derive(Deserialize)]
+struct Answer<T> {
+    data: Option<T>,
+    error: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Matrix {
+    result: Vec<Row>,
+}
+
+#[derive(Deserialize)]
+struct Row {
+    metric: BTreeMap<String, String>,
+    values: Vec<(f64, String)>,
+}
+
+#[derive(Deserialize)]
+struct Alerts {
+    alerts: Vec<Alert>,
+}
+
+impl Prometheus {
+    /// Starts it with the `scrape_configs` and the rules, both as YAML. Each alert holds for `hold` instead of what
+    /// its rule says, before it fires and after; the expressions stay as they are.
+    ///
+    /// # Errors
+    /// When it cannot be started, ends at once (a file that it cannot read), or does not answer in time.
+    pub async fn start(
+        cluster: &Cluster,
+        scrape_configs: &str,
+        rules: &str,
+        hold: Duration,
+    ) -> Result<Self, LabError> {
+        let folder = Path::new(paths::RUN).join(PROGRAM);
+        if folder.exists() {
+            fs::remove_dir_all(&folder).at(&folder)?;
+        }
+        fs::create_dir_all(&folder).at(&folder)?;
+        let kubeconfig = cluster.kubeconfig();
+        let configuration = configuration(scrape_configs, &kubeconfig.to_string_lossy());
+        for (name, text) in [("prometheus.yaml", configuration), ("rules.yaml", hurried(rules, hold))] {
+            let path = folder.join(name);
+            fs::write(&path, text).at(&path)?;
+        }
+        let mut command = Command::new(PROGRAM);
+        command
+            .arg(format!("--config.file={}", folder.join("prometheus.yaml").display()))
+            .arg(format!("--storage.tsdb.path={}", folder.join("data").display()))
+            .arg(format!("--web.listen-address={ADDRESS}"));
+        let mut process = Process::spawn(PROGRAM, &mut command)?;
+        let start = Instant::now();
+        while get("/-/ready").await.is_err() {
+            process.check()?;
+            if start.elapsed() > START_LIMIT {
+                let (what, log) = ("Prometheus answers".to_owned(), process.log().to_owned());
+                return Err(LabError::TooLate { what, limit: START_LIMIT, tail: tail(&log), log });
+            }
+            sleep(POLL).await;
+        }
+        Ok(Self { process })
+    }
+
+    /// What an expression gave at any second since a moment, each series with its last value.
+    ///
+    /// # Errors
+    /// When it refuses the expression or does not answer.
+    pub async fn since(&self, expr: &str, from: Timestamp) -> Result<Vec<Series>, AskError> {
+        let (from, to) = (from.as_second().to_string(), crate::clock::now().as_second().to_string());
+        let query = [("query", expr), ("start", &from), ("end", &to), ("step", "1s")];
+        let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(query).finish();
+        let matrix: Matrix = ask(&format!("/api/v1/query_range?{query}"), expr).await?;
+        let last = |row: Row| {
+            let value = row.values.last()?.1.parse().ok()?;
+            Some(Series { labels: row.metric, value })
+        };
+        Ok(matrix.result.into_iter().filter_map(last).collect())
+    }
+
+    /// What an expression gives now.
+    ///
+    /// # Errors
+    /// When it refuses the expression or does not answer.
+    pub async fn now(&self, expr: &str) -> Result<Vec<Series>, AskError> {
+        self.since(expr, crate::clock::now()).await
+    }
+
+    /// All alerts that are pending or fire.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn alerts(&self) -> Result<Vec<Alert>, AskError> {
+        let alerts: Alerts = ask("/api/v1/alerts", "alerts").await?;
+        Ok(alerts.alerts)
+    }
+
+    /// Ends it.
+    pub async fn stop(self) {
+        self.process.stop().await;
+    }
+}
+
+/// It runs outside of the cluster, so it needs a kubeconfig to find the pods; all else is as given.
+fn configuration(scrape_configs: &str, kubeconfig: &str) -> String {
+    let mut text = format!(
+        "global: {{scrape_interval: {INTERVAL}, evaluation_interval: {INTERVAL}}}\nrule_files: [rules.yaml]\n"
+    );
+    for line in scrape_configs.lines() {
+        text += line;
+        text.push('\n');
+        if let Some(indent) = line.find("- role: ") {
+            text.extend([" ".repeat(indent).as_str(), "  kubeconfig_file: ", kubeconfig, "\n"]);
+        }
+    }
+    text
+}
+
+/// The rules with other times in `for` and `keep_firing_for`.
+fn hurried(rules: &str, hold: Duration) -> String {
+    let lines = rules.lines().map(|line| {
+        let (indent, word) = line.split_at(line.len() - line.trim_start().len());
+        match word.split_once(": ") {
+            Some((key @ ("for" | "keep_firing_for"), _)) => format!("{indent}{key}: {}s\n", hold.as_secs()),
+            Some(_) | None => format!("{line}\n"),
+        }
+    });
+    lines.collect()
+}
+
+async fn ask<T: DeserializeOwned>(path: &str, asked: &str) -> Result<T, AskError> {
+    let body = get(path).await?;
+    let answer: Answer<T> =
+        serde_json::from_slice(&body).map_err(|error| AskError::Silent(error.to_string()))?;
+    let refused = |answer: Option<String>| AskError::Refused {
+        asked: asked.to_owned(),
+        answer: answer.unwrap_or_else(|| "no data".to_owned()),
+    };
+    answer.data.ok_or_else(|| refused(answer.error))
+}
+
+/// The body of the answer; a refusal has one too, an answer that is not ready yet is an error.
+async fn get(path: &str) -> Result<Bytes, AskError> {
+    let exchange = async {
+        let stream = TcpStream::connect(ADDRESS).await.map_err(silent)?;
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(silent)?;
+        let request = Request::get(path)
+            .header(HOST, ADDRESS.to_string())
+            .header(CONNECTION, HeaderValue::from_static("close"))
+            .body(Empty::<Bytes>::new())
+            .map_err(silent)?;
+        let answer = async {
+            let answer = sender.send_request(request).await.map_err(silent)?;
+            if answer.status().is_server_error() {
+                return Err(silent(answer.status()));
+            }
+            Ok(answer.into_body().collect().await.map_err(silent)?.to_bytes())
+        };
+        let (answer, driven) = tokio::join!(answer, connection);
+        driven.map_err(silent)?;
+        answer
+    };
+    timeout(ANSWER, exchange).await.map_err(silent)?
+}
+
+fn silent(why: impl std::fmt::Display) -> AskError {
+    AskError::Silent(why.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_times_of_the_rules_are_changed() {
+        let rules = "rules:\n  - alert: A\n    expr: |\n      up == 0\n    for: 10m\n    keep_firing_for: 2m\n    labels: {for: x}\n";
+        let hurried = hurried(rules, Duration::from_secs(2));
+        let wanted =
+            rules.replace("for: 10m", "for: 2s").replace("keep_firing_for: 2m", "keep_firing_for: 2s");
+        assert_eq!(hurried, wanted);
+    }
+
+    #[test]
+    fn a_kubeconfig_is_added_where_pods_are_looked_for_and_nothing_else_is_touched() {
+        let given = "scrape_configs:\n  - job_name: x\n    kubernetes_sd_configs:\n      - role: endpoints\n";
+        let configuration = configuration(given, "/k");
+        assert!(configuration.contains(given), "{configuration}");
+        assert!(
+            configuration.ends_with("      - role: endpoints\n        kubeconfig_file: /k\n"),
+            "{configuration}"
+        );
+    }
+}
