@@ -2,6 +2,7 @@
 //! the object at every second of stories that pass through every phase.
 #![allow(missing_docs, reason = "tests are named as sentences")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail tests")]
+#![allow(dead_code, reason = "the simulation has more than this asks for")]
 
 mod sim;
 
