@@ -9,8 +9,12 @@ use libtest_mimic::{Completion, Failed};
 
 use crate::writes::OPERATOR;
 
-/// Granted, and used in no run of the suite: each with the reason why it is needed all the same.
-const UNUSED: [(&str, &str); 0] = [];
+/// Granted for what not every run of the suite comes to, each with what that is.
+const SELDOM: [(&str, &str); 1] = [(
+    "patch pods",
+    "marks a pod whose delete was ordered and then not made; the case of the late delete always comes to it, \
+     with an operator of its own",
+)];
 
 /// The last word of the suite. Only when all of it ran well has everything that the operator can do
 /// been seen; a part of it still shows that nothing is missing.
@@ -30,11 +34,13 @@ pub async fn judge(stage: &Stage, whole: bool) -> Result<Completion, Failed> {
     if !foreign.is_empty() {
         return Err(format!("used, and not granted in deploy/: {}", list(&foreign)).into());
     }
-    let excused = |right: &Right| UNUSED.iter().any(|(name, _)| *name == right.to_string());
-    if let Some(right) = used.iter().find(|right| excused(right)) {
-        return Err(format!("{right} is used: it needs no exception any more").into());
+    let mut idle: BTreeSet<_> = granted.difference(&used).cloned().collect();
+    for (name, reason) in SELDOM {
+        if let Some(right) = idle.iter().find(|right| right.to_string() == name).cloned() {
+            println!("    not used: {right}, which {reason}");
+            idle.remove(&right);
+        }
     }
-    let idle: BTreeSet<_> = granted.difference(&used).filter(|right| !excused(right)).cloned().collect();
     match (whole, idle.is_empty()) {
         (true, true) => Ok(Completion::Completed),
         (true, false) => Err(format!("granted in deploy/, and never used: {}", list(&idle)).into()),
