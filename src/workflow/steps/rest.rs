@@ -124,6 +124,9 @@ pub fn missing() -> Problem {
 }
 
 /// Whether `spec.images` asks for another template.
+///
+/// # Errors
+/// It names a container that the template has not.
 pub fn template_change(plan: &Plan, set: &SetView) -> Result<bool, Problem> {
     let mut change = false;
     for (container, image) in &plan.images {
