@@ -33,7 +33,7 @@ pub fn view(object: &LosslessUpgrade, now: Timestamp, paint: Paint) -> String {
     let Some(status) = &object.status else { return format!("{name}: {NOT_SEEN}\n") };
     let mut parts =
         vec![("Phase", format!("{}: {}", phase(&object.spec, status).text(), meaning(status.phase)))];
-    parts.push((if status.run.is_some() { "Waits for" } else { "Says" }, status.message.clone()));
+    parts.push(("Now", status.message.clone()));
     if let Some(run) = &status.run {
         parts.push(("Since", since(run, now)));
         if let Some(cause) = &run.cause {
@@ -86,13 +86,18 @@ pub const fn meaning(phase: Phase) -> &'static str {
 }
 
 fn since(run: &RunStatus, now: Timestamp) -> String {
-    let step = format!("{} ago", age(run.entered, now));
-    let whole = age(run.started_at, now);
-    format!(
-        "{step} (the run began {whole} ago, from {} to {})",
-        run.from,
-        if run.to.is_empty() { "spec.images" } else { &run.to }
-    )
+    let (step, whole) = (age(run.entered, now), age(run.started_at, now));
+    format!("{step} ago (the run began {whole} ago, {})", way(run))
+}
+
+/// Where a run comes from and goes to.
+pub fn way(run: &RunStatus) -> String {
+    let to = if run.to.is_empty() { "spec.images" } else { &run.to };
+    match run.goal {
+        Goal::Upgrade => format!("from {} to {to}", run.from),
+        Goal::RollBack => format!("back to {}", run.from),
+        Goal::Abort | Goal::Release => format!("on the way to {to}"),
+    }
 }
 
 /// What would end the wait.
@@ -147,9 +152,12 @@ fn overdue(
 ) -> String {
     let at = deadline.strftime("%H:%M:%S UTC");
     let left = deadline.duration_since(now).as_secs();
-    let when =
-        if left >= 0 { format!("{at}, in {}", length(left)) } else { format!("{at}, {} ago", length(-left)) };
-    let Some(run) = &status.run else { return when };
+    let when = if left > 0 {
+        format!("{at}, in {}; then", length(left))
+    } else {
+        format!("{at}, {} ago:", length(-left))
+    };
+    let Some(run) = &status.run else { return at.to_string() };
     let failing = match (object.spec.on_failure, run.goal) {
         (OnFailure::Rollback, Goal::Upgrade) => "the run rolls back",
         (OnFailure::Pause, _) | (_, Goal::RollBack | Goal::Abort | Goal::Release) => {
@@ -178,7 +186,7 @@ fn overdue(
             "it is Stalled and waits on; nothing is deleted and nothing is rolled back by that"
         }
     };
-    format!("{when}; then {then}")
+    format!("{when} {then}")
 }
 
 /// The commands that make sense now.

@@ -99,7 +99,8 @@ pub fn plain(text: impl Into<String>) -> Cell {
 /// Between two columns.
 const GAP: usize = 3;
 
-/// Rows in columns under a heading. With `width` the last column is cut so that each line fits.
+/// Rows in columns under a heading. With `width` the last column is cut so that each line fits, and
+/// where that is not enough all from some column on.
 pub fn table(paint: Paint, heading: &[&str], rows: Vec<Vec<Cell>>, width: Option<usize>) -> Vec<String> {
     let mut all = vec![heading.iter().map(|text| cell(Tone::Faint, *text)).collect::<Vec<_>>()];
     all.extend(rows);
@@ -112,17 +113,20 @@ pub fn table(paint: Paint, heading: &[&str], rows: Vec<Vec<Cell>>, width: Option
         let mut line = String::new();
         let mut used = 0;
         for (column, cell) in row.iter().enumerate() {
-            let is_last = column + 1 == row.len();
+            // What follows only blanks is not padded.
+            let is_last = row.iter().skip(column + 1).all(|cell| cell.text.is_empty());
             let room = width.map_or(usize::MAX, |width| width.saturating_sub(used));
             let text = fit(&cell.text, room);
             line.push_str(&paint.tone(cell.tone, &text));
-            let pad = sizes.get(column).map_or(0, |size| size.saturating_sub(text.chars().count())) + GAP;
-            if !is_last {
-                let _ = write!(line, "{:pad$}", "");
-            }
+            let size = sizes.get(column).copied().unwrap_or_default();
+            let pad = size.saturating_sub(text.chars().count()) + GAP;
             used += text.chars().count() + pad;
+            if is_last || width.is_some_and(|width| used >= width) {
+                break;
+            }
+            let _ = write!(line, "{:pad$}", "");
         }
-        line.trim_end().to_owned()
+        line
     };
     all.iter().map(line).collect()
 }
@@ -240,6 +244,8 @@ mod tests {
         let lines = table(Paint::PLAIN, &["X", "Y"], rows(), None);
         assert_eq!(lines, ["X      Y", "a      b", "long   c"]);
         let painted = table(Paint { colour: true, screen: None }, &["X", "Y"], rows(), None);
+        let narrow = table(Paint::PLAIN, &["X", "Y"], rows(), Some(6));
+        assert_eq!(narrow, ["X", "a", "long"]);
         assert!(painted[1].contains("\u{1b}[32ma\u{1b}[0m      b"), "{:?}", painted[1]);
     }
 }

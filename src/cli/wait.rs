@@ -93,7 +93,7 @@ async fn follow(
             }
             Ok(News::Set(new)) => set = new.map(|set| *set),
             Err(error) if is_for_good(&error) => {
-                return Err(CliError::Senseless(format!("{name} cannot be watched: {error}")));
+                return Err(CliError::Senseless(format!("{name} cannot be watched: {}", told(&error))));
             }
             // The watch begins anew by itself.
             Err(_) => continue,
@@ -105,6 +105,19 @@ async fn follow(
         verdict.text().clone_into(last);
     }
     Err(CliError::Senseless("the watch ended".into()))
+}
+
+/// A failure of a watch without the wrapping.
+pub fn told(error: &WatchError) -> String {
+    match error {
+        WatchError::InitialListFailed(kube::Error::Api(status))
+        | WatchError::WatchStartFailed(kube::Error::Api(status))
+        | WatchError::WatchError(status) => status.message.clone(),
+        WatchError::InitialListFailed(error)
+        | WatchError::WatchStartFailed(error)
+        | WatchError::WatchFailed(error) => error.to_string(),
+        WatchError::NoResourceVersion => error.to_string(),
+    }
 }
 
 /// Trying again would not help: the user has not the right, or the object cannot be read.

@@ -174,6 +174,7 @@ fn play(
         let moved = decision.state != state;
         let over = state.run.is_some() && decision.state.run.is_none();
         state = decision.state;
+        world.count(&state);
         if let Some(run) = &state.run {
             told.from.clone_from(&run.from);
             told.to = if run.to.is_empty() { NEW.to_owned() } else { run.to.clone() };

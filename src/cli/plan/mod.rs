@@ -169,11 +169,17 @@ fn read(file: &Path) -> Result<LosslessUpgrade, CliError> {
 /// # Errors
 /// There is none, or it cannot be read.
 pub fn parse(text: &str) -> Result<LosslessUpgrade, String> {
-    let documents: Vec<serde_json::Value> =
-        serde_saphyr::from_multiple(text).map_err(|error| format!("it is no YAML: {error}"))?;
-    let ours = documents.into_iter().find(|document| document["kind"] == "LosslessUpgrade");
+    let ours = documents(text)?.into_iter().find(|document| document["kind"] == "LosslessUpgrade");
     let ours = ours.ok_or("it has no object of kind LosslessUpgrade")?;
     serde_json::from_value(ours).map_err(|error| format!("its LosslessUpgrade cannot be read: {error}"))
+}
+
+/// The documents of a YAML text.
+///
+/// # Errors
+/// It is no YAML.
+pub fn documents(text: &str) -> Result<Vec<serde_json::Value>, String> {
+    serde_saphyr::from_multiple(text).map_err(|error| format!("it is no YAML: {error}"))
 }
 
 /// What is assumed of pods that nobody has seen.

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use kube::ResourceExt;
 
-use super::forecast::{Forecast, Leg};
+use super::forecast::{Forecast, Leg, Why};
 use crate::api::LosslessUpgrade;
 use crate::cli::text::{Cell, Paint, Tone, cell, length, plain, table, wrap};
 use crate::workflow::ordinals::OrdinalSet;
@@ -46,11 +46,11 @@ pub fn view(object: &LosslessUpgrade, forecast: &Forecast, paint: Paint) -> Stri
         ));
     }
     text.push('\n');
-    let heading = ["AT", "WHAT", "PODS", "TAKES", "STEPS"];
+    let heading = ["AT", "WHAT", "PODS", "TAKES"];
     let mut rows = rows(target, forecast);
     if let Some(seconds) = forecast.seconds {
         let end = forecast.end.split(':').next().unwrap_or_default();
-        rows.push(vec![plain(at(seconds)), cell(Tone::Good, end), plain(""), plain(""), plain("")]);
+        rows.push(vec![plain(at(seconds)), cell(Tone::Good, end), plain(""), plain("")]);
     }
     for line in table(paint, &heading, rows, Some(width)) {
         let _ = writeln!(text, "{line}");
@@ -66,6 +66,9 @@ pub fn view(object: &LosslessUpgrade, forecast: &Forecast, paint: Paint) -> Stri
 
 fn footer(object: &LosslessUpgrade, forecast: &Forecast) -> Vec<String> {
     let mut sentences = Vec::new();
+    // The last one is whole, also where the first is half over.
+    let whole = forecast.legs.iter().rfind(|leg| leg.kind == BatchKind::Serving);
+    sentences.extend(whole.map(|leg| format!("A batch: {}.", steps(leg))));
     match forecast.seconds {
         Some(seconds) => sentences.push(format!("About {} in all, if all goes well.", length(seconds))),
         None => sentences.push(format!("Then it waits: {}", forecast.end)),
@@ -99,7 +102,7 @@ fn rows(target: &str, forecast: &Forecast) -> Vec<Vec<Cell>> {
             rows.push(vec![plain("..."), plain(format!("{hidden} more batches like these"))]);
             hidden = 0;
         }
-        rows.push(row(target, leg, number, all));
+        rows.push(row(target, forecast, leg, number, all));
     }
     rows
 }
@@ -109,25 +112,20 @@ fn is_worth_a_line(leg: &Leg) -> bool {
     leg.kind != BatchKind::None || leg.seconds() > 0 || leg.steps.iter().any(|(step, _)| *step == Step::Surge)
 }
 
-fn row(target: &str, leg: &Leg, number: usize, all: usize) -> Vec<Cell> {
+fn row(target: &str, forecast: &Forecast, leg: &Leg, number: usize, all: usize) -> Vec<Cell> {
     let what = match leg.kind {
         BatchKind::None if leg.steps.iter().all(|(step, _)| *step == Step::Preflight) => {
             "preflight".to_owned()
         }
         BatchKind::None => "surge asked for".to_owned(),
         BatchKind::Canary => "surge, the canary".to_owned(),
+        BatchKind::Serving if forecast.why == Why::UnderWay => format!("batch {number} of {all} left"),
         BatchKind::Serving => format!("batch {number} of {all}"),
         BatchKind::Broken => "broken pods".to_owned(),
         BatchKind::Found => "found at the target".to_owned(),
         BatchKind::Retiring => "reclaim".to_owned(),
     };
-    vec![
-        plain(at(leg.at)),
-        plain(what),
-        plain(pods(target, &leg.ordinals)),
-        plain(length(leg.seconds())),
-        cell(Tone::Faint, steps(leg)),
-    ]
+    vec![plain(at(leg.at)), plain(what), plain(pods(target, &leg.ordinals)), plain(length(leg.seconds()))]
 }
 
 fn at(seconds: i64) -> String {

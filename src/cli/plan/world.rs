@@ -119,15 +119,19 @@ impl World {
     pub fn observe(&mut self, state: &State) -> Observed {
         self.happen();
         let mut seen = self.seen.clone();
-        let wanted = counted(state, &seen);
+        seen.drains = self.quiet.iter().map(|(uid, since)| (uid.clone(), self.drain(*since))).collect();
+        seen.levers = self.levers(state);
+        seen
+    }
+
+    /// The pods that are to be counted from now on, and no others.
+    pub fn count(&mut self, state: &State) {
+        let wanted = counted(state, &self.seen);
         self.quiet.retain(|uid, _| wanted.contains(uid));
         let first = later(self.now, self.assumed.count);
         for uid in wanted {
             self.quiet.entry(uid).or_insert(first);
         }
-        seen.drains = self.quiet.iter().map(|(uid, since)| (uid.clone(), self.drain(*since))).collect();
-        seen.levers = self.levers(state);
-        seen
     }
 
     fn drain(&self, since: Timestamp) -> DrainView {

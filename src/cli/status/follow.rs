@@ -22,7 +22,7 @@ use crate::cli::code::{CliError, Code};
 use crate::cli::fetch::{Cluster, about, newest_first, shown};
 use crate::cli::text::Paint;
 use crate::cli::verdict::{Verdict, verdict};
-use crate::cli::wait::{is_for_good, within};
+use crate::cli::wait::{is_for_good, told, within};
 use crate::controller::observe::pod_selector;
 use crate::workflow::ordinals::Ordinal;
 
@@ -104,9 +104,9 @@ async fn follow(
             }
             News::Set(new) => live.set = new.map(|set| *set),
             News::Trouble(error) if is_for_good(&error) => {
-                return Err(CliError::Senseless(format!("{name} cannot be watched: {error}")));
+                return Err(CliError::Senseless(format!("{name} cannot be watched: {}", told(&error))));
             }
-            News::Trouble(error) => live.trouble = Some(format!("No answer, trying again: {error}")),
+            News::Trouble(error) => live.trouble = Some(format!("No answer, trying again: {}", told(&error))),
             News::Resized => paint.screen = paint.screen.and(size()),
             News::Others | News::Clock => {}
             News::Stop => return Ok(Code::Interrupted),

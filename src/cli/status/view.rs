@@ -1,13 +1,13 @@
 //! What `status` shows: how far it is, what it waits for, the pods, the newest events.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
 use jiff::Timestamp;
 use kube::ResourceExt;
 
 use crate::api::LosslessUpgrade;
 use crate::api::status::{LosslessUpgradeStatus, RunStatus};
+use crate::cli::explain::way;
 use crate::cli::fetch::{Shown, Told};
 use crate::cli::get::{NOT_SEEN, halted, phase};
 use crate::cli::text::{Cell, Paint, Tone, age, bar, cell, fit, length, plain, table, wrap};
@@ -75,24 +75,16 @@ fn head(scene: &Scene<'_>, paint: Paint, width: usize) -> Vec<String> {
         lines.extend(wrap(NOT_SEEN, width, 0));
         return lines;
     };
-    let way = status.run.as_ref().map_or_else(String::new, way);
+    let way = status.run.as_ref().map_or_else(String::new, |run| format!(", {}", way(run)));
+    let name = fit(&name, width);
     let rest = fit(&format!("  {target}{way}"), width.saturating_sub(name.chars().count()));
     let mut lines = vec![format!("{}{rest}", paint.tone(Tone::Strong, &name))];
     lines.push(progress(object, status, *now, paint));
-    lines.extend(wrap(&status.message, width, 2));
+    lines.extend(wrap(&status.message, width, 2).iter().map(|line| fit(line, width)));
     lines
 }
 
-fn way(run: &RunStatus) -> String {
-    let to = if run.to.is_empty() { "spec.images" } else { &run.to };
-    match run.goal {
-        Goal::Upgrade => format!("  {} -> {to}", run.from),
-        Goal::RollBack => format!("  back to {to}"),
-        Goal::Abort | Goal::Release => format!("  leaving the way to {to}"),
-    }
-}
-
-/// Phase, bar, time: one line.
+/// Phase, bar, time: one line. What does not fit is left out, the least needed first.
 fn progress(
     object: &LosslessUpgrade,
     status: &LosslessUpgradeStatus,
@@ -102,25 +94,54 @@ fn progress(
     let phase = phase(&object.spec, status);
     let count = |number: i32| usize::try_from(number).unwrap_or_default();
     let (done, of) = (count(status.updated_replicas), count(status.replicas));
-    let mut line = format!("{}  {} {}", phase.paint(paint), bar(done, of, BAR), status.progress);
+    let mut parts = vec![format!("  {} {}", bar(done, of, BAR), status.progress)];
     if let Some(run) = &status.run {
-        line.push_str("  ");
-        line.push_str(&age(run.started_at, now));
-        if let Some(left) = left(status, run, now).filter(|_| !object.spec.paused && !halted(status)) {
-            let _ = write!(line, ", about {} left", length(left));
-        }
+        parts.push(format!("  {}", age(run.started_at, now)));
+        let left = left(status, run, now).filter(|_| !object.spec.paused && !halted(status));
+        parts.extend(left.map(|left| format!(", about {} left", length(left))));
     }
-    line
+    let mut room = paint.width().saturating_sub(phase.text().chars().count());
+    let fits = |part: &String| {
+        let length = part.chars().count();
+        let fits = length <= room;
+        room = if fits { room - length } else { 0 };
+        fits
+    };
+    parts.retain(fits);
+    phase.paint(paint) + &parts.concat()
 }
 
-/// Seconds that the run will still take, if the pods to come take as long as those that are done. None
-/// before the first of them, and on the way back.
+/// Seconds that the run will still take, if what is to come goes as what was. None before the first
+/// batch is over, and on the way back.
 pub fn left(status: &LosslessUpgradeStatus, run: &RunStatus, now: Timestamp) -> Option<i64> {
-    let done = i64::try_from(run.updated.len()).ok().filter(|done| *done > 0)?;
-    let to_do = (i64::from(status.replicas) - done).max(0);
+    let surge = i64::from(run.surge.max(1));
+    let pods = i64::from(status.replicas);
+    let batch = i64::try_from(run.batch.len()).ok()?;
+    let updated = i64::try_from(run.updated.len()).ok().filter(|updated| *updated > 0)?;
+    // In tenths of a pod: a batch has 10, the surge 6 to come (no lever, no drain) and 4 to go.
+    let done = match run.batch_kind {
+        BatchKind::None | BatchKind::Canary => 6 * surge + 10 * updated,
+        BatchKind::Serving | BatchKind::Broken | BatchKind::Found => {
+            6 * surge + 10 * updated + batch * tenths(run.step)
+        }
+        BatchKind::Retiring => 6 * surge + 10 * pods + surge * tenths(run.step).min(4),
+    };
+    let all = 6 * surge + 10 * pods + 4 * surge;
     let took = now.duration_since(run.started_at).as_secs();
-    let waits = matches!(run.step, Step::Preflight | Step::Template) || to_do == 0;
-    (run.goal == Goal::Upgrade && !waits).then(|| took * to_do / done)
+    (run.goal == Goal::Upgrade).then(|| took * (all - done).max(0) / done)
+}
+
+/// How much of a batch is done when it is in this step.
+const fn tenths(step: Step) -> i64 {
+    match step {
+        Step::Preflight | Step::Surge | Step::Template => 0,
+        Step::Detach => 1,
+        Step::Drain => 3,
+        Step::Replace | Step::Retire | Step::Restore => 5,
+        Step::Verify => 6,
+        Step::Attach => 8,
+        Step::Soak => 9,
+    }
 }
 
 fn pods(scene: &Scene<'_>, paint: Paint, width: usize, rows: usize) -> Vec<String> {
