@@ -1,7 +1,8 @@
-//! The operator, a folder a concern. Arrows point one way: `bin` -> `controller`, `runtime`;
-//! `controller` -> `api`, `workflow`, `traffic`, `drain`; `workflow` -> nothing.
+//! The operator, a folder a concern. Arrows point one way: `bin` -> `cli`, `controller`, `runtime`;
+//! `cli` -> `controller`, `api`, `workflow`; `controller` -> `api`, `workflow`, `traffic`, `drain`; `workflow` -> nothing.
 
 pub mod api;
+pub mod cli;
 pub mod controller;
 pub mod drain;
 pub mod runtime;

@@ -40,7 +40,11 @@ const LAYERS: [Layer; 7] = [
         ],
         dependencies: None,
     },
-    Layer { name: "cli", crate_paths: &["api", "workflow", "controller"], dependencies: None },
+    Layer {
+        name: "cli",
+        crate_paths: &["api", "workflow", "controller", "runtime::clock"],
+        dependencies: None,
+    },
 ];
 
 #[test]
@@ -93,6 +97,8 @@ fn planted_violations_are_found() {
         ("api", "use crate::traffic::Lever;"),
         ("runtime", "use crate::controller::run;"),
         ("controller", "use crate::runtime::config::RunArgs;"),
+        ("controller", "use crate::cli::view::Painter;"),
+        ("cli", "use crate::traffic::cover;"),
         ("traffic", "use lossless_upgrade::controller;"),
         ("traffic", "use crate::*;"),
     ] {

@@ -35,7 +35,6 @@ use kube::runtime::events::{Recorder, Reporter};
 use tokio_util::sync::CancellationToken;
 
 use crate::api::LosslessUpgrade;
-use crate::drain::socket::CounterSettings;
 use crate::runtime::clock::Clock;
 use crate::runtime::metrics::Metrics;
 use crate::runtime::ready::ReadyGate;
@@ -70,16 +69,6 @@ pub struct Context {
     pub ready: ReadyGate,
 }
 
-impl Context {
-    fn counter(&self, life: Duration) -> CounterSettings {
-        CounterSettings {
-            image: self.counter_image.clone(),
-            manager: names::MANAGER.to_owned(),
-            life: crate::workflow::span::Span::seconds(life.as_secs()),
-        }
-    }
-}
-
 /// All that one term of leadership works with.
 pub struct Controller {
     /// From the process.
@@ -92,6 +81,19 @@ pub struct Controller {
     pub objects: kube::runtime::reflector::Store<Guarded>,
     /// Writes events.
     pub recorder: Recorder,
+}
+
+impl Controller {
+    /// What it looks with.
+    pub fn eye(&self) -> observe::Eye<'_> {
+        observe::Eye {
+            client: &self.context.client,
+            process: &self.context.process,
+            counter_image: self.context.counter_image.as_deref(),
+            clock: self.context.clock,
+            objects: &self.objects,
+        }
+    }
 }
 
 /// Runs the controller until `end`. Reconciles under way are finished, new ones are not begun.

@@ -200,7 +200,7 @@ async fn observed(
     session: &mut Session,
 ) -> Result<(Look, workflow::plan::Plan), Error> {
     let plan = plan::plan(&object.spec)?;
-    let look = observe::look(controller, object, &plan, state, session).await?;
+    let look = observe::look(controller.eye(), object, &plan, state, session).await?;
     Ok((look, plan))
 }
 
@@ -275,7 +275,10 @@ async fn recorded(
     session: &mut Session,
 ) -> Result<Option<Recorded>, Error> {
     let before = object.status.clone().unwrap_or_default();
+    // An edit of the spec that changes nothing else is shown as seen too: who waits for the object
+    // (`kubectl wait`, kstatus) waits for that first.
     let moved = report::without_live(status) != report::without_live(&before)
+        || status.observed_generation != before.observed_generation
         || status.target.as_ref().map(|target| &target.update_revision)
             != before.target.as_ref().map(|target| &target.update_revision);
     let clock = controller.context.clock.monotonic();

@@ -1,5 +1,6 @@
 //! The connection to the API server.
 
+use std::path::Path;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use http::{Request, Response};
 use kube::client::ClientBuilder;
+use kube::config::{KubeConfigOptions, Kubeconfig};
 use tower::timeout::TimeoutLayer;
 use tower::{Layer, Service};
 
@@ -25,6 +27,9 @@ pub enum ClientError {
          in a pod, let its service account token be mounted"
     )]
     NoCluster(#[from] kube::config::InferConfigError),
+    /// A kubeconfig or context that was named and cannot be used.
+    #[error("the kubeconfig cannot be used: {0}")]
+    NoContext(#[from] kube::config::KubeconfigError),
     /// The configuration was read, but no client can be made of it.
     #[error("the cluster's configuration cannot be used: {0}")]
     Unusable(#[source] kube::Error),
@@ -45,6 +50,25 @@ pub async fn connect(metrics: &Metrics) -> Result<kube::Client, ClientError> {
     let builder = ClientBuilder::try_from(config).map_err(ClientError::Unusable)?;
     let counted = CountRequests(metrics.clone());
     Ok(builder.with_layer(&TimeoutLayer::new(REQUEST_TIMEOUT)).with_layer(&counted).build())
+}
+
+/// A client for a person at a terminal: from this kubeconfig and context, or as kubectl finds them.
+///
+/// # Errors
+/// When there is no cluster to be found, or its configuration is not usable.
+pub async fn for_user(
+    kubeconfig: Option<&Path>,
+    context: Option<String>,
+) -> Result<kube::Client, ClientError> {
+    use_ring();
+    let options = KubeConfigOptions { context, ..KubeConfigOptions::default() };
+    let config = match kubeconfig {
+        Some(path) => kube::Config::from_custom_kubeconfig(Kubeconfig::read_from(path)?, &options).await?,
+        None if options.context.is_some() => kube::Config::from_kubeconfig(&options).await?,
+        None => kube::Config::infer().await?,
+    };
+    let builder = ClientBuilder::try_from(config).map_err(ClientError::Unusable)?;
+    Ok(builder.with_layer(&TimeoutLayer::new(REQUEST_TIMEOUT)).build())
 }
 
 /// Makes ring the process's one crypto provider; a second call changes nothing.

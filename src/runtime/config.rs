@@ -132,6 +132,16 @@ impl ElectionArgs {
     }
 }
 
+/// Whether the user wants no colours in any program (<https://no-color.org>).
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this module is the one that may read settings, and clap has no such flag"
+)]
+pub fn no_colour() -> bool {
+    std::env::var("NO_COLOR").is_ok_and(|value| !value.is_empty())
+        || std::env::var("TERM").is_ok_and(|value| value == "dumb")
+}
+
 #[cfg(test)]
 mod tests {
     use clap::Parser;

@@ -29,6 +29,7 @@ use checks::{GUARDS, Guard};
 use decision::Decision;
 use observed::Observed;
 use plan::Plan;
+use reasons::Problem;
 use state::{State, Step};
 use turn::{Next, Turn, Wait};
 
@@ -77,6 +78,14 @@ fn look(turn: &mut Turn<'_>) -> Next {
     let next = interrupts::look(turn, &mut run).unwrap_or_else(|| steps::look(turn, &mut run));
     turn.state.run = Some(run);
     next
+}
+
+/// All that stands against beginning a run; `decide` stops at the first of them.
+#[must_use]
+pub fn obstacles(plan: &Plan, seen: &Observed) -> Vec<Problem> {
+    let Some(set) = &seen.set else { return vec![steps::rest::missing()] };
+    let container = steps::rest::template_change(plan, set).err();
+    container.into_iter().chain(steps::rest::obstacles(plan, seen, set)).collect()
 }
 
 /// The uids of the pods whose connections are to be counted now. A pod's quiet is counted from the

@@ -8,6 +8,7 @@ mod alerts;
 mod chart;
 #[path = "../conformance/mod.rs"]
 mod checks;
+mod cli;
 mod conformance;
 mod crash;
 #[path = "../dashboard/mod.rs"]
@@ -55,6 +56,7 @@ fn cases() -> Vec<Case> {
         beside("a lever that somebody overwrites halts the run until a retry", faults::contested),
         beside("a paused run deletes nothing and goes on when told", interrupted::paused),
         beside("an object that is deleted in mid-run leaves everything as it was", interrupted::deleted),
+        beside("kubectl lu creates, plans, steers, follows and tells of a run", cli::through_a_run),
         beside("what the rules refuse is refused by the API server", refused::at_apply),
         beside("what stands against a run blocks it, and nothing is written", refused::blocked),
         beside("the API server accepts what the chart renders", chart::accepted),

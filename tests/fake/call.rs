@@ -17,10 +17,12 @@ pub enum Resource {
     Autoscalers,
     Namespaces,
     Events,
+    /// The same kind by the way on which people read it.
+    CoreEvents,
 }
 
 impl Resource {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Upgrades,
         Self::StatefulSets,
         Self::Revisions,
@@ -29,6 +31,7 @@ impl Resource {
         Self::Autoscalers,
         Self::Namespaces,
         Self::Events,
+        Self::CoreEvents,
     ];
 
     /// Where its group is served, its name in paths, its `apiVersion` and its `kind`.
@@ -52,6 +55,7 @@ impl Resource {
             ),
             Self::Namespaces => ("/api/v1", "namespaces", "v1", "Namespace"),
             Self::Events => ("/apis/events.k8s.io/v1", "events", "events.k8s.io/v1", "Event"),
+            Self::CoreEvents => ("/api/v1", "events", "v1", "Event"),
         }
     }
 

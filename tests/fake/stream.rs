@@ -20,23 +20,35 @@ const LATENCY: Duration = Duration::from_millis(5);
 /// A watch ends by itself after this long where the request does not say when.
 const LENGTH: u64 = 300;
 
-/// A label selector: all of these labels.
-pub struct Selector(Vec<(String, String)>);
+/// A label selector and a field selector: all of these values, by where they stand in the object.
+pub struct Selector(Vec<(Vec<String>, String)>);
 
 impl Selector {
     pub fn of(call: &Call) -> Result<Self, Refused> {
-        let text = call.query.get("labelSelector").map(String::as_str).unwrap_or_default();
-        let terms = text.split(',').filter(|term| !term.is_empty());
-        let terms = terms.map(|term| {
+        let label = |key: &str| ["metadata", "labels", key].map(str::to_owned).to_vec();
+        let field = |key: &str| key.split('.').map(str::to_owned).collect();
+        let mut terms = Self::terms(call, "labelSelector", label)?;
+        terms.extend(Self::terms(call, "fieldSelector", field)?);
+        Ok(Self(terms))
+    }
+
+    fn terms(
+        call: &Call,
+        of: &str,
+        path: impl Fn(&str) -> Vec<String>,
+    ) -> Result<Vec<(Vec<String>, String)>, Refused> {
+        let text = call.query.get(of).map(String::as_str).unwrap_or_default();
+        let terms = text.split(',').filter(|term| !term.is_empty()).map(|term| {
             let (key, value) =
                 term.split_once('=').ok_or_else(|| Refused::bad(format!("selector {text}")))?;
-            Ok((key.to_owned(), value.trim_start_matches('=').to_owned()))
+            Ok((path(key), value.trim_start_matches('=').to_owned()))
         });
-        Ok(Self(terms.collect::<Result<_, Refused>>()?))
+        terms.collect()
     }
 
     pub fn takes(&self, object: &Value) -> bool {
-        self.0.iter().all(|(key, value)| object["metadata"]["labels"][key] == *value)
+        let at = |path: &Vec<String>| path.iter().fold(object, |part, key| &part[key]).clone();
+        self.0.iter().all(|(path, value)| at(path) == *value)
     }
 }
 

@@ -11,24 +11,28 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{Namespace, Pod, Service};
 use kube::api::ListParams;
+use kube::runtime::reflector::Store;
 use kube::{Api, ResourceExt};
 
 use super::error::Error;
 use super::names::{ABORT, RETRY, ROLLBACK};
 use super::session::Session;
-use super::{Controller, count::Pace};
+use super::{Controller, Guarded, count::Pace, names};
 use crate::api::LosslessUpgrade;
-use crate::drain::socket::counted_ports;
+use crate::drain::socket::{CounterSettings, counted_ports};
 use crate::drain::{self, Means, PodTarget, Probe};
+use crate::runtime::clock::Clock;
 use crate::runtime::metrics::Key;
 use crate::traffic::{self, Lever, Target};
 use crate::workflow::observed::{DrainView, Observed};
 use crate::workflow::ordinals::Ordinal;
 use crate::workflow::plan::Plan;
+use crate::workflow::span::Span;
 use crate::workflow::state::{Actions, State};
 
 pub use levers::lever_title;
-pub use pods::{explained_per_second, selector as pod_selector};
+pub use pods::{explained_per_second, of as pods_of, selector as pod_selector, view as pod_view};
+pub use preflight::selecting;
 
 /// One look: what the procedure sees, and the objects behind it, whose versions each write carries.
 pub struct Look {
@@ -46,18 +50,68 @@ pub struct Look {
     pub warnings: Vec<String>,
 }
 
+/// What it takes to look: the operator has it, and whoever wants to see what the operator would.
+#[derive(Clone, Copy)]
+pub struct Eye<'a> {
+    /// Speaks with the API server.
+    pub client: &'a kube::Client,
+    /// Name of the process that looks.
+    pub process: &'a str,
+    /// Image of drain counters.
+    pub counter_image: Option<&'a str>,
+    /// Time.
+    pub clock: Clock,
+    /// All objects, to find a second one on a target.
+    pub objects: &'a Store<Guarded>,
+}
+
 /// Looks at everything that concerns the object.
 ///
 /// # Errors
 /// A read that failed: then nothing is decided.
 pub async fn look(
-    controller: &Controller,
+    eye: Eye<'_>,
     object: &LosslessUpgrade,
     plan: &Plan,
     state: &State,
     session: &mut Session,
 ) -> Result<Look, Error> {
-    let client = &controller.context.client;
+    let (mut look, mut seen) = glance(eye, object, plan, state, session).await?;
+    if state.run.is_some() {
+        let (namespace, name) = (object.namespace().unwrap_or_default(), &object.spec.target_ref.name);
+        let now = eye.clock.now();
+        levers::look(eye.client, &namespace, name, state, session, &mut look, &mut seen, now).await?;
+        distrust_other_ports(&look, &mut seen, state);
+    } else if preflight::may_begin(plan, &seen) {
+        preflight::look(eye, object, &mut look, &mut seen).await?;
+    }
+    look.seen = seen;
+    Ok(look)
+}
+
+/// Looks as if a run were to begin now, whether or not one is wanted or under way: nothing that stands
+/// against it is left out.
+///
+/// # Errors
+/// A read that failed.
+pub async fn prospect(eye: Eye<'_>, object: &LosslessUpgrade, plan: &Plan) -> Result<Look, Error> {
+    let (mut look, mut seen) = glance(eye, object, plan, &State::default(), &mut Session::default()).await?;
+    if look.set.is_some() {
+        preflight::look(eye, object, &mut look, &mut seen).await?;
+    }
+    look.seen = seen;
+    Ok(look)
+}
+
+/// What every look begins with.
+async fn glance(
+    eye: Eye<'_>,
+    object: &LosslessUpgrade,
+    plan: &Plan,
+    state: &State,
+    session: &mut Session,
+) -> Result<(Look, Observed), Error> {
+    let client = eye.client;
     let namespace = object.namespace().unwrap_or_default();
     let name = &object.spec.target_ref.name;
     let sets: Api<StatefulSet> = Api::namespaced(client.clone(), &namespace);
@@ -72,9 +126,13 @@ pub async fn look(
     };
     let means = Means {
         client: client.clone(),
-        counter: controller.context.counter(plan.drain.timeout + set::COUNTER_SPARE),
+        counter: CounterSettings {
+            image: eye.counter_image.map(str::to_owned),
+            manager: names::MANAGER.to_owned(),
+            life: Span::seconds((plan.drain.timeout + set::COUNTER_SPARE).as_secs()),
+        },
         now: {
-            let clock = controller.context.clock;
+            let clock = eye.clock;
             std::sync::Arc::new(move || clock.now())
         },
     };
@@ -85,29 +143,24 @@ pub async fn look(
     let views = pods.iter().map(|(ordinal, pod)| {
         (*ordinal, pods::view(pod, set.as_ref(), counter.then_some(run.unwrap_or_default())))
     });
-    let mut seen = Observed {
+    let seen = Observed {
         deleting: object.metadata.deletion_timestamp.is_some(),
         namespace_terminating: namespace_terminating(client, object, &namespace).await?,
         set: set_view,
         pods: views.collect(),
         levers: Vec::new(),
-        drains: session.counting.views(controller.context.clock.monotonic()),
+        drains: session.counting.views(eye.clock.monotonic()),
         problems: Vec::new(),
         levers_before: Vec::new(),
         templates: BTreeMap::new(),
         actions: actions(object),
-        process: session.process(&controller.context.process),
-        yields_until: session.yields(
-            &controller.context.process,
-            object,
-            state,
-            controller.context.clock.now(),
-        ),
-        known_since: session.knows(state, controller.context.clock.now()),
+        process: session.process(eye.process),
+        yields_until: session.yields(eye.process, object, state, eye.clock.now()),
+        known_since: session.knows(state, eye.clock.now()),
     };
     let mut levers = traffic::levers(&object.spec.traffic.levers)?;
     levers.extend(levers::left_behind(state, &levers));
-    let mut look = Look {
+    let look = Look {
         seen: Observed::default(),
         pods,
         levers: levers.into_iter().map(|lever| (lever, Vec::new())).collect(),
@@ -115,24 +168,7 @@ pub async fn look(
         set,
         warnings: Vec::new(),
     };
-    if state.run.is_some() {
-        levers::look(
-            client,
-            &namespace,
-            name,
-            state,
-            session,
-            &mut look,
-            &mut seen,
-            controller.context.clock.now(),
-        )
-        .await?;
-        distrust_other_ports(&look, &mut seen, state);
-    } else if preflight::may_begin(plan, &seen) {
-        preflight::look(controller, object, &namespace, &mut look, &mut seen).await?;
-    }
-    look.seen = seen;
-    Ok(look)
+    Ok((look, seen))
 }
 
 /// That the target of a run is gone ends the run, so it is asked in another way too.

@@ -30,6 +30,9 @@ pub fn selector(set: &StatefulSet) -> Option<String> {
 }
 
 /// The pods that the StatefulSet owns, by ordinal.
+///
+/// # Errors
+/// A read that failed.
 pub async fn of(
     client: &kube::Client,
     namespace: &str,

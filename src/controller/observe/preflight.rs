@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::apps::v1::{ControllerRevision, StatefulSet};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use kube::api::ListParams;
 use kube::{Api, ResourceExt};
 
-use super::{Look, pods, services, target};
+use super::{Eye, Look, pods, services, target};
 use crate::api::LosslessUpgrade;
-use crate::controller::Controller;
 use crate::controller::error::Error;
 use crate::controller::names::MANAGER;
 use crate::traffic::cover;
@@ -29,14 +29,13 @@ pub fn may_begin(plan: &Plan, seen: &Observed) -> bool {
 
 /// Looks at all that stands against a run.
 pub async fn look(
-    controller: &Controller,
+    eye: Eye<'_>,
     object: &LosslessUpgrade,
-    namespace: &str,
     look: &mut Look,
     seen: &mut Observed,
 ) -> Result<(), Error> {
-    let client = &controller.context.client;
-    seen.problems.extend(taken(controller, object));
+    let (client, namespace) = (eye.client, &object.namespace().unwrap_or_default());
+    seen.problems.extend(taken(eye, object));
     levers(client, object, namespace, look, seen).await?;
     seen.problems.extend(autoscaled(client, namespace, &object.spec.target_ref.name).await?);
     seen.templates = templates(client, namespace, look).await?;
@@ -49,11 +48,11 @@ pub async fn look(
 }
 
 /// Of several objects on one target the oldest counts, and by name where they are as old.
-fn taken(controller: &Controller, object: &LosslessUpgrade) -> Option<Problem> {
+fn taken(eye: Eye<'_>, object: &LosslessUpgrade) -> Option<Problem> {
     let age = |object: &LosslessUpgrade| {
         (object.metadata.creation_timestamp.as_ref().map(|at| at.0), object.name_any())
     };
-    let others = controller.objects.state();
+    let others = eye.objects.state();
     let mut others = others.iter().filter_map(|other| other.0.as_ref().ok());
     let first = others.find(|other| {
         other.namespace() == object.namespace()
@@ -139,6 +138,24 @@ fn warnings(set: &StatefulSet) -> Vec<String> {
 
 fn is_client_side_apply(entry: &ManagedFieldsEntry) -> bool {
     entry.manager.as_deref() == Some("kubectl-client-side-apply")
+}
+
+/// The Services of the namespace that send connections to the StatefulSet's pods, by name.
+///
+/// # Errors
+/// A read that failed.
+pub async fn selecting(
+    client: &kube::Client,
+    namespace: &str,
+    set: &StatefulSet,
+) -> Result<Vec<Service>, Error> {
+    let none = BTreeMap::new();
+    let name = set.name_any();
+    let target = target(&name, Some(set), &none);
+    let mut found = services(client, namespace).await?;
+    found.retain(|service| cover::selects(&target, service));
+    found.sort_by_key(ResourceExt::name_any);
+    Ok(found)
 }
 
 async fn autoscaled(client: &kube::Client, namespace: &str, set: &str) -> Result<Option<Problem>, Error> {

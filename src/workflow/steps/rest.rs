@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::workflow::decision::Effect;
 use crate::workflow::observed::{Observed, SetView};
 use crate::workflow::ordinals::OrdinalSet;
+use crate::workflow::plan::Plan;
 use crate::workflow::reasons::{Problem, Reason};
 use crate::workflow::state::{Batch, Goal, Outcome, Rejected, Rest, Run, Saved, Step};
 use crate::workflow::turn::{Next, Turn, Wait, later};
@@ -24,14 +25,13 @@ pub fn look(turn: &mut Turn<'_>) -> Next {
     }
     heed(turn);
     let Some(set) = turn.set() else {
-        let text = "There is no StatefulSet of this name in the namespace. Create it, or delete this object and make one with the right spec.targetRef.name";
-        return block(turn, Problem::new(Reason::StatefulSetMissing, text));
+        return block(turn, missing());
     };
     let Some(revision) = set.update_revision.clone() else {
         return Wait::new("Waiting for the StatefulSet controller to take notice of the newest template")
             .into();
     };
-    let images = match template_change(turn, set) {
+    let images = match template_change(turn.plan, set) {
         Ok(images) => images,
         Err(problem) => return block(turn, problem),
     };
@@ -54,7 +54,7 @@ pub fn look(turn: &mut Turn<'_>) -> Next {
         unblock(turn);
         return Wait::new(text).into();
     }
-    if let Some(problem) = obstacle(turn, set) {
+    if let Some(problem) = obstacles(turn.plan, turn.seen, set).into_iter().next() {
         return block(turn, problem);
     }
     if let Some(wait) = not_again_yet(turn, &revision, images) {
@@ -117,10 +117,19 @@ fn block(turn: &mut Turn<'_>, problem: Problem) -> Next {
     wait.into()
 }
 
+/// There is nothing to upgrade.
+pub fn missing() -> Problem {
+    let text = "There is no StatefulSet of this name in the namespace. Create it, or delete this object and make one with the right spec.targetRef.name";
+    Problem::new(Reason::StatefulSetMissing, text)
+}
+
 /// Whether `spec.images` asks for another template.
-fn template_change(turn: &Turn<'_>, set: &SetView) -> Result<bool, Problem> {
+///
+/// # Errors
+/// It names a container that the template has not.
+pub fn template_change(plan: &Plan, set: &SetView) -> Result<bool, Problem> {
     let mut change = false;
-    for (container, image) in &turn.plan.images {
+    for (container, image) in &plan.images {
         let Some(have) = set.images.get(container) else {
             let have = set.images.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
             let text = format!(
@@ -144,25 +153,27 @@ fn behind(turn: &Turn<'_>, set: &SetView, revision: &str) -> OrdinalSet {
         .collect()
 }
 
-/// What stands against beginning a run.
-fn obstacle(turn: &Turn<'_>, set: &SetView) -> Option<Problem> {
+/// What stands against beginning a run, the first to be mended first.
+pub fn obstacles(plan: &Plan, seen: &Observed, set: &SetView) -> Vec<Problem> {
+    let mut found = Vec::new();
     if !set.on_delete {
         let text = format!(
             "StatefulSet {} has another update strategy than OnDelete, so Kubernetes replaces its pods itself. Set spec.updateStrategy.type to OnDelete",
             set.name
         );
-        return Some(Problem::new(Reason::NotOnDelete, text));
+        found.push(Problem::new(Reason::NotOnDelete, text));
     }
-    let surge = turn.plan.surge_size(set.replicas, set.ordered_ready);
+    let surge = plan.surge_size(set.replicas, set.ordered_ready);
     if set.replicas <= 1 && surge == 0 {
         let text = "With one replica and spec.surge.replicas 0 nobody would serve while it is replaced. Allow a surge of at least 1";
-        return Some(Problem::new(Reason::NoCapacity, text));
+        found.push(Problem::new(Reason::NoCapacity, text));
     }
-    if set.claims && surge > 0 && !turn.plan.volumes_decided {
+    if set.claims && surge > 0 && !plan.volumes_decided {
         let text = "The StatefulSet has volumeClaimTemplates: a surge pod brings a claim of its own, with old data where one is left from before. Say what is to become of it in spec.surge.volumes, or set spec.surge.replicas to 0";
-        return Some(Problem::new(Reason::SurgeVolumesUndecided, text));
+        found.push(Problem::new(Reason::SurgeVolumesUndecided, text));
     }
-    turn.seen.problems.first().cloned()
+    found.extend(seen.problems.iter().cloned());
+    found
 }
 
 /// A run that was given up before it began in earnest is not tried again at once: each try costs a

@@ -1,0 +1,183 @@
+//! `create`: the YAML of a first object for a StatefulSet, with what can be worked out and comments for
+//! what its owner has to decide.
+
+use clap::Args;
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::core::v1::Service;
+use kube::ResourceExt;
+
+use super::Answer;
+use super::code::CliError;
+use super::fetch::Cluster;
+use crate::controller::observe;
+
+/// Options of `create`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Nothing is written to the cluster:
+  kubectl lu create web > web-upgrade.yaml    look at it, decide, then
+  kubectl apply -f web-upgrade.yaml")]
+pub struct CreateArgs {
+    /// Name of the StatefulSet
+    stateful_set: String,
+    /// Name of the object [default: that of the StatefulSet]
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+}
+
+/// Looks at the StatefulSet and its Services, and prints.
+///
+/// # Errors
+/// No such StatefulSet, or no answer.
+pub async fn run(cluster: &Cluster, args: &CreateArgs) -> Result<Answer, CliError> {
+    let name = args.stateful_set.strip_prefix("statefulset/").unwrap_or(&args.stateful_set);
+    let name = name.strip_prefix("sts/").unwrap_or(name);
+    let set = cluster.set(name).await?.ok_or_else(|| CliError::NotFound {
+        kind: "StatefulSet",
+        resource: "statefulsets",
+        name: name.to_owned(),
+        namespace: cluster.namespace.clone(),
+    })?;
+    let services = observe::selecting(&cluster.client, &cluster.namespace, &set).await?;
+    Ok(Answer::done(view(&set, &services, args.name.as_deref())))
+}
+
+/// The YAML. `services` are those that send connections to the pods.
+pub fn view(set: &StatefulSet, services: &[Service], name: Option<&str>) -> String {
+    let target = set.name_any();
+    let name = name.unwrap_or(&target);
+    let mut yaml = String::new();
+    let mut line = |text: &str| {
+        yaml.push_str(text);
+        yaml.push('\n');
+    };
+    let spec = set.spec.as_ref();
+    let strategy = spec.and_then(|spec| spec.update_strategy.as_ref()?.type_.as_deref());
+    if strategy != Some("OnDelete") {
+        line(
+            "# First: a run may only begin with updateStrategy OnDelete, as Kubernetes replaces the pods itself otherwise:",
+        );
+        line(&format!(
+            "#   kubectl patch statefulset {target} --type merge -p '{{\"spec\":{{\"updateStrategy\":{{\"type\":\"OnDelete\",\"rollingUpdate\":null}}}}}}'"
+        ));
+    }
+    line("apiVersion: lossless-upgrade.io/v1alpha1");
+    line("kind: LosslessUpgrade");
+    line("metadata:");
+    line(&format!("  name: {name}"));
+    if let Some(namespace) = set.namespace() {
+        line(&format!("  namespace: {namespace}"));
+    }
+    line("spec:");
+    line(&format!("  targetRef: {{name: {target}}}"));
+    line("  surge:");
+    line(
+        "    replicas: 1              # pods added for the length of a run: the canary, and the capacity of a batch",
+    );
+    let claims =
+        spec.and_then(|spec| spec.volume_claim_templates.as_ref()).is_some_and(|claims| !claims.is_empty());
+    if claims {
+        line(
+            "    # Decide: the StatefulSet has volumeClaimTemplates, so a surge pod brings a claim of its own. Keep: it",
+        );
+        line(
+            "    # stays, and the next run's surge pod finds its old data. Not wanted? Then `replicas: 0` without `volumes`.",
+        );
+        line("    volumes: Keep");
+    }
+    line("  batches:");
+    line("    size: 1                  # pods replaced together, or a percentage");
+    traffic(set, services, &mut line);
+    line("  drain:");
+    line("    probes:");
+    line(
+        "      - socket: {threshold: 0} # counts the connections inside the pod, on the target ports of these Services",
+    );
+    for (service, ports) in
+        services.iter().filter(|service| is_balanced(service)).map(|service| (service, ports(service)))
+    {
+        line(&format!("        # Service {}: {ports}", service.name_any()));
+    }
+    if on_host_network(set) {
+        line(
+            "      # The pods use the network of their node, where the socket probe would count the node's connections.",
+        );
+        line("      # Replace it by the http probe, for example:");
+        line("      # - http: {port: 8081, path: /stub_status, format: NginxStubStatus}");
+    }
+    line("    timeout: 30m             # decide: how long may the last client of a pod take?");
+    line("    onTimeout: Pause         # then: Pause, Proceed (replace it all the same) or Rollback");
+    line("  verify:");
+    line("    timeout: 10m             # from replacing a pod until it must be Ready");
+    line("    soak: 30s                # decide: how long must a new pod stay good under traffic?");
+    line("  onFailure: Rollback        # or Pause");
+    yaml
+}
+
+fn traffic(set: &StatefulSet, services: &[Service], line: &mut impl FnMut(&str)) {
+    let governing = set.spec.as_ref().and_then(|spec| spec.service_name.clone()).unwrap_or_default();
+    let is_governing = |service: &Service| {
+        let ip = service.spec.as_ref().and_then(|spec| spec.cluster_ip.as_deref());
+        service.name_any() == governing && ip == Some("None")
+    };
+    let names = |wanted: &dyn Fn(&Service) -> bool| -> Vec<String> {
+        services.iter().filter(|service| wanted(service)).map(ResourceExt::name_any).collect()
+    };
+    let balanced = names(&|service| is_balanced(service));
+    let others = names(&|service| !is_balanced(service) && !is_governing(service));
+    line("  traffic:");
+    line("    levers:");
+    if balanced.is_empty() {
+        line(
+            "      # Decide: no Service of type LoadBalancer selects the pods, so nothing can be moved. `none` is for work",
+        );
+        line(
+            "      # whose clients find their own way round a pod that goes; on Tencent TKE use `tkeService` instead.",
+        );
+        line("      - none: {}");
+    } else {
+        line(&format!("      - tkeService: {{services: [{}]}}", balanced.join(", ")));
+        for service in services.iter().filter(|service| is_balanced(service) && !is_direct(service)) {
+            line(&format!(
+                "        # Service {} has no annotation service.cloud.tencent.com/direct-access: \"true\": weights of pods need it.",
+                service.name_any()
+            ));
+        }
+    }
+    if !others.is_empty() && !balanced.is_empty() {
+        line(
+            "    # Decide: these Services send connections to the pods too, and no lever covers them, so a run does not begin.",
+        );
+        line(
+            "    # List here those whose lost requests are acceptable (monitoring, for example); make the others LoadBalancers.",
+        );
+        line(&format!("    # ignoreServices: [{}]", others.join(", ")));
+    }
+    line("    settle: 5s               # after each confirmed change");
+}
+
+fn is_balanced(service: &Service) -> bool {
+    service.spec.as_ref().is_some_and(|spec| spec.type_.as_deref() == Some("LoadBalancer"))
+}
+
+fn is_direct(service: &Service) -> bool {
+    service.annotations().get("service.cloud.tencent.com/direct-access").is_some_and(|value| value == "true")
+}
+
+fn ports(service: &Service) -> String {
+    let ports = service.spec.iter().flat_map(|spec| spec.ports.iter().flatten()).map(|port| {
+        let target = match &port.target_port {
+            Some(k8s_openapi::apimachinery::pkg::util::intstr::IntOrString::Int(number)) => {
+                number.to_string()
+            }
+            Some(k8s_openapi::apimachinery::pkg::util::intstr::IntOrString::String(name)) => name.clone(),
+            None => port.port.to_string(),
+        };
+        format!("{} -> {target}", port.port)
+    });
+    ports.collect::<Vec<_>>().join(", ")
+}
+
+fn on_host_network(set: &StatefulSet) -> bool {
+    let pod = set.spec.as_ref().and_then(|spec| spec.template.spec.as_ref());
+    pod.and_then(|pod| pod.host_network).unwrap_or_default()
+}

@@ -1,0 +1,227 @@
+//! `status -w`: the watches behind the live view. Between two changes only the clock moves.
+
+use std::io::Write as _;
+use std::time::Duration;
+
+use futures::stream::BoxStream;
+use futures::{StreamExt, stream};
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::core::v1::{Event, Pod};
+use kube::runtime::reflector::{Store, store};
+use kube::runtime::watcher::{Config, Error as WatchError, watch_object};
+use kube::runtime::{WatchStreamExt as _, reflector, watcher};
+use kube::{Api, ResourceExt};
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::StatusArgs;
+use super::screen::{Canvas, size};
+use super::view::{self, Scene};
+use crate::api::LosslessUpgrade;
+use crate::cli::Answer;
+use crate::cli::code::{CliError, Code};
+use crate::cli::fetch::{Cluster, about, newest_first, shown};
+use crate::cli::text::Paint;
+use crate::cli::verdict::{Verdict, verdict};
+use crate::cli::wait::{is_for_good, told, within};
+use crate::controller::observe::pod_selector;
+use crate::workflow::ordinals::Ordinal;
+
+/// Ages and the time that is left are drawn anew this often.
+const TICK: Duration = Duration::from_secs(1);
+
+enum News {
+    Object(Option<Box<LosslessUpgrade>>),
+    Set(Option<Box<StatefulSet>>),
+    Others,
+    Trouble(WatchError),
+    Clock,
+    Resized,
+    Stop,
+}
+
+struct Live {
+    object: LosslessUpgrade,
+    set: Option<StatefulSet>,
+    pods: Store<Pod>,
+    events: Store<Event>,
+    trouble: Option<String>,
+}
+
+/// Follows the run until it is over, the time is, or the user has seen enough.
+///
+/// # Errors
+/// It cannot be watched, or the terminal is gone.
+pub async fn run(
+    cluster: &Cluster,
+    args: &StatusArgs,
+    object: LosslessUpgrade,
+    set: Option<StatefulSet>,
+    paint: Paint,
+) -> Result<Answer, CliError> {
+    let mut out = match paint.screen {
+        Some(_) => Output::Screen(Canvas::open().map_err(CliError::unwritable)?),
+        None => Output::Lines(String::new()),
+    };
+    let outcome = within(args.timeout, Box::pin(follow(cluster, object, set, paint, &mut out))).await;
+    // The cursor is back before anything else is printed.
+    drop(out);
+    let Some(outcome) = outcome else {
+        let time = args.timeout.unwrap_or_default();
+        return Ok(Answer { text: format!("not over after {time}\n"), code: Code::TimeOut });
+    };
+    outcome.map(|code| Answer { text: String::new(), code })
+}
+
+async fn follow(
+    cluster: &Cluster,
+    object: LosslessUpgrade,
+    set: Option<StatefulSet>,
+    paint: Paint,
+    out: &mut Output,
+) -> Result<Code, CliError> {
+    let name = object.name_any();
+    let (pods, pod_news) = mirrored::<Pod>(cluster, set.as_ref().and_then(pod_selector), None);
+    let (events, event_news) = mirrored::<Event>(cluster, None, Some(about(&object)));
+    let sets: Api<StatefulSet> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
+    let set_news = watch_object(sets, &object.spec.target_ref.name);
+    let mut news = stream::select_all([
+        watch_object(cluster.upgrades(), &name)
+            .map(|news| news.map_or_else(News::Trouble, |object| News::Object(object.map(Box::new))))
+            .boxed(),
+        set_news.map(|news| news.map_or_else(News::Trouble, |set| News::Set(set.map(Box::new)))).boxed(),
+        pod_news,
+        event_news,
+        clock()?,
+    ]);
+    let mut live = Live { object, set, pods, events, trouble: None };
+    let mut paint = paint;
+    out.show(&live, cluster, paint)?;
+    while let Some(next) = news.next().await {
+        match next {
+            News::Object(Some(new)) => live.object = *new,
+            News::Object(None) => {
+                return Err(CliError::Senseless(format!("LosslessUpgrade {name} was deleted meanwhile")));
+            }
+            News::Set(new) => live.set = new.map(|set| *set),
+            News::Trouble(error) if is_for_good(&error) => {
+                return Err(CliError::Senseless(format!("{name} cannot be watched: {}", told(&error))));
+            }
+            News::Trouble(error) => live.trouble = Some(format!("No answer, trying again: {}", told(&error))),
+            News::Resized => paint.screen = paint.screen.and(size()),
+            News::Others | News::Clock => {}
+            News::Stop => return Ok(Code::Interrupted),
+        }
+        out.show(&live, cluster, paint)?;
+        match live.verdict() {
+            over @ (Verdict::Arrived(_) | Verdict::Failed(_)) => return Ok(over.code().unwrap_or_default()),
+            // Somebody may be about to act on it.
+            Verdict::Going(_) | Verdict::Stuck(_) => {}
+        }
+    }
+    Err(CliError::Senseless("the watch ended".into()))
+}
+
+impl Live {
+    fn verdict(&self) -> Verdict {
+        verdict(&self.object, self.set.as_ref())
+    }
+}
+
+/// A copy of some objects that is kept up by a watch, and word of each change.
+fn mirrored<K>(
+    cluster: &Cluster,
+    labels: Option<String>,
+    fields: Option<String>,
+) -> (Store<K>, BoxStream<'static, News>)
+where
+    K: kube::Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>
+        + Clone
+        + std::fmt::Debug
+        + Send
+        + Sync
+        + serde::de::DeserializeOwned
+        + 'static,
+{
+    let (copy, writer) = store();
+    if labels.is_none() && fields.is_none() {
+        // Nothing to select by: the StatefulSet is not there.
+        return (copy, stream::empty().boxed());
+    }
+    let config = Config { label_selector: labels, field_selector: fields, ..Config::default() };
+    let api: Api<K> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
+    let watched = reflector(writer, watcher(api, config)).default_backoff().touched_objects();
+    (copy, watched.map(|touched| touched.map_or_else(News::Trouble, |_| News::Others)).boxed())
+}
+
+/// Seconds, the user's Ctrl-C, and the terminal's new size.
+fn clock() -> Result<BoxStream<'static, News>, CliError> {
+    let on = |kind: SignalKind, news: fn() -> News| {
+        let signals = signal(kind).map_err(CliError::unwritable)?;
+        Ok::<_, CliError>(
+            stream::unfold(signals, move |mut signals| async move {
+                signals.recv().await?;
+                Some((news(), signals))
+            })
+            .boxed(),
+        )
+    };
+    let seconds = stream::unfold(tokio::time::interval(TICK), |mut ticks| async move {
+        ticks.tick().await;
+        Some((News::Clock, ticks))
+    });
+    let signals = [
+        on(SignalKind::interrupt(), || News::Stop)?,
+        on(SignalKind::terminate(), || News::Stop)?,
+        on(SignalKind::hangup(), || News::Stop)?,
+        on(SignalKind::window_change(), || News::Resized)?,
+        seconds.boxed(),
+    ];
+    Ok(stream::select_all(signals).boxed())
+}
+
+/// Where it is shown.
+enum Output {
+    /// Drawn in place.
+    Screen(Canvas),
+    /// A line for each change; the last one is kept here.
+    Lines(String),
+}
+
+impl Output {
+    fn show(&mut self, live: &Live, cluster: &Cluster, paint: Paint) -> Result<(), CliError> {
+        match self {
+            Self::Screen(canvas) => {
+                let copies = live.pods.state();
+                let pods = copies.iter().filter_map(|pod| Some((ordinal(pod, &live.object)?, &**pod)));
+                let events = live.events.state();
+                let scene = Scene {
+                    object: &live.object,
+                    pods: &shown(pods, live.set.as_ref()),
+                    events: &newest_first(events.iter().map(|event| &**event)),
+                    now: cluster.clock.now(),
+                    trouble: live.trouble.as_deref(),
+                };
+                // The last line stays free for the cursor.
+                let height = paint.screen.map(|screen| screen.height.saturating_sub(1));
+                canvas.draw(&view::lines(&scene, paint, height)).map_err(CliError::unwritable)
+            }
+            Self::Lines(last) => {
+                let verdict = live.verdict();
+                let status = live.object.status.clone().unwrap_or_default();
+                let told = format!("{:?} {}: {}", status.phase, status.progress, verdict.text());
+                if *last == told {
+                    return Ok(());
+                }
+                let now = cluster.clock.now().strftime("%H:%M:%S");
+                writeln!(std::io::stdout(), "{now} {told}").map_err(CliError::unwritable)?;
+                *last = told;
+                Ok(())
+            }
+        }
+    }
+}
+
+fn ordinal(pod: &Pod, object: &LosslessUpgrade) -> Option<Ordinal> {
+    let rest = pod.metadata.name.as_deref()?.strip_prefix(object.spec.target_ref.name.as_str())?;
+    rest.strip_prefix('-')?.parse().ok()
+}
