@@ -173,7 +173,7 @@ fn overdue(
             OnTimeout::Rollback => "the run rolls back (drain.onTimeout: Rollback)",
         },
         Step::Verify | Step::Soak if run.batch_kind != BatchKind::None => failing,
-        Step::Surge => "the surge is given up and the run is Blocked; nothing was touched",
+        Step::Surge => "pods that were not created are given up and the run is Blocked; nothing was touched",
         Step::Preflight => "the run is Blocked; nothing was touched",
         Step::Detach
         | Step::Replace
