@@ -87,6 +87,7 @@ fn the_live_view_is_drawn_in_place_and_leaves_the_terminal_clean() {
     assert_eq!(terminal.flag("cursor_flag"), "0", "the cursor would blink in the view");
     assert!(terminal.tmux(&["capture-pane", "-p", "-e"]).contains("\u{1b}[33m"), "no colours");
 
+    println!("{shown}");
     cluster.put(&at("Soak"));
     let shown = terminal.shows("soaking");
     assert_eq!(shown.matches("RESTARTS").count(), 1, "drawn below itself:\n{shown}");
@@ -95,8 +96,11 @@ fn the_live_view_is_drawn_in_place_and_leaves_the_terminal_clean() {
     // A narrow terminal must not make lines wrap, as they would be drawn below themselves then.
     terminal.tmux(&["resize-window", "-x", "60", "-y", "16"]);
     cluster.put(&at("Drain"));
-    terminal.shows("1/3");
+    let shown = terminal.shows("Draining: web-1");
+    assert_eq!(shown.matches("RESTARTS").count(), 1, "drawn below itself:\n{shown}");
+    assert!(shown.lines().all(|line| line.chars().count() <= 60), "{shown}");
     terminal.tmux(&["resize-window", "-x", "80", "-y", "24"]);
+    terminal.shows("web-3");
 
     terminal.tmux(&["send-keys", "C-c"]);
     let shown = terminal.shows("code 130");

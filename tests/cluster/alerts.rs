@@ -87,14 +87,10 @@ pub fn fired(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), Failed
     .boxed_local()
 }
 
-/// As `docs/metrics.md` says, with the shipped rules, which hold for a second only.
+/// With the shipped rules, which hold for a second only.
 async fn start(stage: &Stage) -> Result<Prometheus, Failed> {
-    let root = lab::paths::workspace();
-    let page = fs::read_to_string(root.join("docs/metrics.md"))?;
-    let (_, rest) = page.split_once("```yaml\n").ok_or("no YAML in docs/metrics.md")?;
-    let (scrape_configs, _) = rest.split_once("```").ok_or("the YAML in docs/metrics.md does not end")?;
-    let rules = fs::read_to_string(root.join("deploy/alerts/rules.yaml"))?;
-    let seen = Prometheus::start(stage.cluster(), scrape_configs, &rules, Duration::from_secs(1)).await?;
+    let rules = fs::read_to_string(lab::paths::workspace().join("deploy/alerts/rules.yaml"))?;
+    let seen = Prometheus::start(stage.cluster(), &rules, Duration::from_secs(1)).await?;
     until("Prometheus has found both operators", Duration::from_secs(30), async || {
         Ok(match seen.now("sum(lossless_upgrade_leader) and count(lossless_upgrade_leader) == 2").await {
             Ok(found) if found.iter().any(|one| (one.value - 1.0).abs() < f64::EPSILON) => Ok(()),

@@ -114,10 +114,7 @@ fn is_worth_a_line(leg: &Leg) -> bool {
 
 fn row(target: &str, forecast: &Forecast, leg: &Leg, number: usize, all: usize) -> Vec<Cell> {
     let what = match leg.kind {
-        BatchKind::None if leg.steps.iter().all(|(step, _)| *step == Step::Preflight) => {
-            "preflight".to_owned()
-        }
-        BatchKind::None => "surge asked for".to_owned(),
+        BatchKind::None => "preflight".to_owned(),
         BatchKind::Canary => "surge, the canary".to_owned(),
         BatchKind::Serving if forecast.why == Why::UnderWay => format!("batch {number} of {all} left"),
         BatchKind::Serving => format!("batch {number} of {all}"),

@@ -33,7 +33,10 @@ enum News {
     Object(Option<Box<LosslessUpgrade>>),
     Set(Option<Box<StatefulSet>>),
     Others,
+    /// The object or the StatefulSet is not followed just now.
     Trouble(WatchError),
+    /// What is shown beside them is not.
+    Beside(WatchError),
     Clock,
     Resized,
     Stop,
@@ -98,7 +101,10 @@ async fn follow(
     out.show(&live, cluster, paint)?;
     while let Some(next) = news.next().await {
         match next {
-            News::Object(Some(new)) => live.object = *new,
+            News::Object(Some(new)) => {
+                live.object = *new;
+                live.trouble = None;
+            }
             News::Object(None) => {
                 return Err(CliError::Senseless(format!("LosslessUpgrade {name} was deleted meanwhile")));
             }
@@ -107,8 +113,13 @@ async fn follow(
                 return Err(CliError::Senseless(format!("{name} cannot be watched: {}", told(&error))));
             }
             News::Trouble(error) => live.trouble = Some(format!("No answer, trying again: {}", told(&error))),
-            News::Resized => paint.screen = paint.screen.and(size()),
-            News::Others | News::Clock => {}
+            News::Beside(error) => live.trouble = Some(format!("Not all can be shown: {}", told(&error))),
+            News::Others => live.trouble = None,
+            News::Resized => {
+                paint.screen = paint.screen.and(size());
+                out.resized()?;
+            }
+            News::Clock => {}
             News::Stop => return Ok(Code::Interrupted),
         }
         out.show(&live, cluster, paint)?;
@@ -150,7 +161,7 @@ where
     let config = Config { label_selector: labels, field_selector: fields, ..Config::default() };
     let api: Api<K> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
     let watched = reflector(writer, watcher(api, config)).default_backoff().touched_objects();
-    (copy, watched.map(|touched| touched.map_or_else(News::Trouble, |_| News::Others)).boxed())
+    (copy, watched.map(|touched| touched.map_or_else(News::Beside, |_| News::Others)).boxed())
 }
 
 /// Seconds, the user's Ctrl-C, and the terminal's new size.
@@ -188,6 +199,13 @@ enum Output {
 }
 
 impl Output {
+    fn resized(&mut self) -> Result<(), CliError> {
+        match self {
+            Self::Screen(canvas) => canvas.clear().map_err(CliError::unwritable),
+            Self::Lines(_) => Ok(()),
+        }
+    }
+
     fn show(&mut self, live: &Live, cluster: &Cluster, paint: Paint) -> Result<(), CliError> {
         match self {
             Self::Screen(canvas) => {
@@ -208,7 +226,9 @@ impl Output {
             Self::Lines(last) => {
                 let verdict = live.verdict();
                 let status = live.object.status.clone().unwrap_or_default();
-                let told = format!("{:?} {}: {}", status.phase, status.progress, verdict.text());
+                // In a run what is waited for is what it does.
+                let text = if status.run.is_some() { &status.message } else { verdict.text() };
+                let told = format!("{:?} {}: {text}", status.phase, status.progress);
                 if *last == told {
                     return Ok(());
                 }

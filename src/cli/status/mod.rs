@@ -23,7 +23,8 @@ use view::Scene;
 /// Options of `status`.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "\
-With -w it ends when the run is over, with the exit code of `wait`, but a run that is blocked or halted is followed on.
+The exit code is that of `wait`, and 0 while a run goes on. With -w it ends when the run is over; one that is
+blocked or halted is followed on.
 Where the output is no terminal, each change is a line.")]
 pub struct StatusArgs {
     /// Name of the `LosslessUpgrade`

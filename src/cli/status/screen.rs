@@ -26,6 +26,16 @@ impl Canvas {
         Ok(canvas)
     }
 
+    /// The terminal has another size: where the lines of before are now cannot be told, so all that is
+    /// on it goes.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn clear(&mut self) -> io::Result<()> {
+        self.drawn = 0;
+        write!(self.out, "\x1b[H\x1b[2J")
+    }
+
     /// Draws these lines in the place of those before. Each must fit into the width.
     ///
     /// # Errors

@@ -1,6 +1,14 @@
-//! A real Prometheus that finds and scrapes the operator as its users' would, and judges its alerts.
+//! A real Prometheus that scrapes the operator as its users' would, and judges its alerts.
+//!
+//! Debian's is built without a way to find pods in Kubernetes, so a task tells it where the operator's pods are.
 
-use std::{collections::BTreeMap, fs, net::SocketAddr, path::Path, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use http_body_util::{BodyExt as _, Empty};
 use hyper::{
@@ -11,18 +19,23 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
+use kube::{Api, Client, ResourceExt as _, api::ListParams};
 use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::json;
 use tokio::{
     net::TcpStream,
     process::Command,
     time::{Instant, sleep, timeout},
 };
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
     cluster::Cluster,
     error::{AtPath as _, LabError},
     paths,
     process::{Process, tail},
+    scenario,
 };
 
 /// The name of the program, which Debian's package has too.
@@ -32,16 +45,22 @@ pub const PROGRAM: &str = "prometheus";
 const ADDRESS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9090);
 /// How often it scrapes and judges.
 const INTERVAL: &str = "1s";
+/// The file that says where the operator's pods are.
+const TARGETS: &str = "targets.json";
 /// From its start until it answers.
 const START_LIMIT: Duration = Duration::from_secs(30);
 /// One answer.
 const ANSWER: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(50);
 
+/// How often it is told where the operator's pods are.
+const FIND: Duration = Duration::from_millis(500);
+
 /// A running Prometheus. It is killed when this is dropped; its data goes with the sandbox.
 #[derive(Debug)]
 pub struct Prometheus {
     process: Process,
+    _finds: AbortOnDropHandle<()>,
 }
 
 /// It did not answer as it should.
@@ -111,28 +130,24 @@ struct Alerts {
 }
 
 impl Prometheus {
-    /// Starts it with the `scrape_configs` and the rules, both as YAML. Each alert holds for `hold` instead of what
-    /// its rule says, before it fires and after; the expressions stay as they are.
+    /// Starts it with these rules, as YAML. Each alert holds for `hold` instead of what its rule says, before it
+    /// fires and after; the expressions stay as they are.
     ///
     /// # Errors
-    /// When it cannot be started, ends at once (a file that it cannot read), or does not answer in time.
-    pub async fn start(
-        cluster: &Cluster,
-        scrape_configs: &str,
-        rules: &str,
-        hold: Duration,
-    ) -> Result<Self, LabError> {
+    /// When it cannot be started, ends at once (rules that it cannot read), or does not answer in time.
+    pub async fn start(cluster: &Cluster, rules: &str, hold: Duration) -> Result<Self, LabError> {
         let folder = Path::new(paths::RUN).join(PROGRAM);
         if folder.exists() {
             fs::remove_dir_all(&folder).at(&folder)?;
         }
         fs::create_dir_all(&folder).at(&folder)?;
-        let kubeconfig = cluster.kubeconfig();
-        let configuration = configuration(scrape_configs, &kubeconfig.to_string_lossy());
-        for (name, text) in [("prometheus.yaml", configuration), ("rules.yaml", hurried(rules, hold))] {
+        for (name, text) in
+            [("prometheus.yaml", configuration().to_string()), ("rules.yaml", hurried(rules, hold))]
+        {
             let path = folder.join(name);
             fs::write(&path, text).at(&path)?;
         }
+        let finds = tokio::spawn(find(cluster.client(), folder.join(TARGETS)));
         let mut command = Command::new(PROGRAM);
         command
             .arg(format!("--config.file={}", folder.join("prometheus.yaml").display()))
@@ -148,7 +163,7 @@ impl Prometheus {
             }
             sleep(POLL).await;
         }
-        Ok(Self { process })
+        Ok(Self { process, _finds: AbortOnDropHandle::new(finds) })
     }
 
     /// What an expression gave at any second since a moment, each series with its last value.
@@ -190,19 +205,42 @@ impl Prometheus {
     }
 }
 
-/// It runs outside of the cluster, so it needs a kubeconfig to find the pods; all else is as given.
-fn configuration(scrape_configs: &str, kubeconfig: &str) -> String {
-    let mut text = format!(
-        "global: {{scrape_interval: {INTERVAL}, evaluation_interval: {INTERVAL}}}\nrule_files: [rules.yaml]\n"
-    );
-    for line in scrape_configs.lines() {
-        text += line;
-        text.push('\n');
-        if let Some(indent) = line.find("- role: ") {
-            text.extend([" ".repeat(indent).as_str(), "  kubeconfig_file: ", kubeconfig, "\n"]);
+/// As `docs/metrics.md` says, but for how the pods are found. JSON is YAML.
+fn configuration() -> serde_json::Value {
+    json!({
+        "global": {"scrape_interval": INTERVAL, "evaluation_interval": INTERVAL},
+        "rule_files": ["rules.yaml"],
+        "scrape_configs": [{
+            "job_name": "lossless-upgrade",
+            "honor_labels": true,
+            "file_sd_configs": [{"files": [TARGETS], "refresh_interval": INTERVAL}],
+        }],
+    })
+}
+
+/// Writes down where the operator's pods are, for as long as it is polled. An API server that does not answer
+/// changes nothing, and neither does a pod that has no address yet.
+async fn find(client: Client, file: PathBuf) {
+    let pods: Api<Pod> = Api::namespaced(client, scenario::OPERATOR_NAMESPACE);
+    let of_operator = ListParams::default().labels("app.kubernetes.io/component=operator");
+    let mut told = None;
+    loop {
+        if let Ok(pods) = pods.list(&of_operator).await {
+            let target = |pod: &Pod| {
+                let address = pod.status.as_ref()?.pod_ip.clone()?;
+                Some(json!({"targets": [format!("{address}:8080")], "labels": {"pod": pod.name_any()}}))
+            };
+            let targets = serde_json::Value::from_iter(pods.iter().filter_map(target));
+            let new = file.with_extension("new");
+            // By a new name first, so that no half of it is ever read.
+            let is_written = told.as_ref() != Some(&targets)
+                && fs::write(&new, targets.to_string()).and_then(|()| fs::rename(&new, &file)).is_ok();
+            if is_written {
+                told = Some(targets);
+            }
         }
+        sleep(FIND).await;
     }
-    text
 }
 
 /// The rules with other times in `for` and `keep_firing_for`.
@@ -267,16 +305,5 @@ mod tests {
         let wanted =
             rules.replace("for: 10m", "for: 2s").replace("keep_firing_for: 2m", "keep_firing_for: 2s");
         assert_eq!(hurried, wanted);
-    }
-
-    #[test]
-    fn a_kubeconfig_is_added_where_pods_are_looked_for_and_nothing_else_is_touched() {
-        let given = "scrape_configs:\n  - job_name: x\n    kubernetes_sd_configs:\n      - role: endpoints\n";
-        let configuration = configuration(given, "/k");
-        assert!(configuration.contains(given), "{configuration}");
-        assert!(
-            configuration.ends_with("      - role: endpoints\n        kubeconfig_file: /k\n"),
-            "{configuration}"
-        );
     }
 }

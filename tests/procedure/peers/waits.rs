@@ -152,7 +152,7 @@ fn g_flagger_1591_every_step_has_a_deadline_and_says_so_when_it_is_over() {
         Reason::LeverNotConfirmed,
         Reason::DrainTimedOut,
         Reason::ReclaimTimedOut,
-        Reason::LeverNotConfirmed,
+        Reason::LeverNotRestored,
     ];
     assert_eq!(held, expected.map(Some));
 }

@@ -38,6 +38,7 @@ use crate::{
 pub use app::{App, AppService, UpdateStrategy};
 pub use deployed::Deployed;
 pub use leader::{Blow, Leader};
+pub(crate) use operator::NAMESPACE as OPERATOR_NAMESPACE;
 pub use operator::{OperatorTime, Upgrade};
 pub use run::{Run, TimeSpent};
 pub use wait::{ScenarioError, until};

@@ -14,7 +14,7 @@ use super::{Deployed, ScenarioError, Stage, until};
 use crate::{error::LabError, paths};
 
 /// Where the shipped manifests put it.
-pub(super) const NAMESPACE: &str = "lossless-upgrade-system";
+pub(crate) const NAMESPACE: &str = "lossless-upgrade-system";
 pub(super) const NAME: &str = "lossless-upgrade";
 /// Group and version of its API.
 const API: (&str, &str) = ("lossless-upgrade.io", "v1alpha1");
