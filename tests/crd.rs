@@ -16,12 +16,13 @@ fn the_crd_in_the_repository_is_generated_from_the_types() {
 }
 
 #[test]
-fn the_chart_has_the_crd_the_rights_and_the_policy_as_they_are() {
+fn the_chart_has_the_crd_the_rights_the_policy_and_the_alerts_as_they_are() {
     for (source, copy) in [
         ("crds/losslessupgrades.yaml", "crd.yaml"),
         ("deploy/rbac.yaml", "rbac.yaml"),
         ("deploy/drain-counter/rbac.yaml", "drain-counter.yaml"),
         ("deploy/policy/policy.yaml", "policy.yaml"),
+        ("deploy/alerts/prometheus-rule.yaml", "alerts.yaml"),
     ] {
         let kept = read(&format!("deploy/chart/files/{copy}"));
         assert!(kept == read(source), "deploy/chart/files/{copy} is not {source}: run `make gen` and commit");

@@ -20,6 +20,8 @@ use tokio::time::Instant;
 use operator::Operator;
 
 const NAMESPACE: &str = "bench";
+/// The kind, as kubectl names it.
+const CRD: &str = "crd/losslessupgrades.lossless-upgrade.io";
 /// Times that each thing is done; the middle one counts, as the machine has other things to do.
 const TIMES: usize = 20;
 
@@ -62,7 +64,7 @@ async fn measure(inside: &Inside, folder: &Path) -> Result<bool, ScenarioError> 
     let cluster = stage.cluster();
     let crds = lab::paths::workspace().join("crds").display().to_string();
     cluster.kubectl(&["apply", "--server-side", "-k", &crds])?;
-    cluster.kubectl(&["wait", "--for=condition=Established", "-k", &crds, "--timeout=30s"])?;
+    cluster.kubectl(&["wait", "--for=condition=Established", CRD, "--timeout=30s"])?;
     let app = App { replicas: 1, strategy: UpdateStrategy::OnDelete, ..App::nginx(NAMESPACE) };
     let app = stage.deploy(app).await?;
     stage.apply(NAMESPACE, OBJECT)?;

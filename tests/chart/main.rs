@@ -14,9 +14,10 @@ use libtest_mimic::{Arguments, Failed, Trial};
 
 type Case = (&'static str, fn() -> Result<(), Failed>);
 
-const CASES: [Case; 6] = [
+const CASES: [Case; 7] = [
     ("helm lint finds nothing", values::lint),
     ("the chart installs what the kustomize base installs", same::as_the_base),
+    ("its alerts are those of deploy/alerts", same::same_alerts),
     ("two releases have nothing in common but the CRD", same::two_releases),
     ("with one namespace to watch, nothing is bound in the whole cluster", same::one_namespace),
     ("each value has the effect that it promises", values::effects),

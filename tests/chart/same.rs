@@ -1,5 +1,7 @@
 //! One operator, whichever way it is installed.
 
+use std::fs;
+
 use libtest_mimic::Failed;
 use serde_json::Value;
 
@@ -63,6 +65,15 @@ fn without_labels_of_helm(value: &mut Value) {
         Value::Array(items) => items.iter_mut().for_each(without_labels_of_helm),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
+}
+
+/// The alerts too, with whatever stands in braces for Prometheus and not for Helm.
+pub fn same_alerts() -> Result<(), Failed> {
+    let rule = lab::paths::workspace().join("deploy/alerts/prometheus-rule.yaml");
+    let rule: Value = serde_saphyr::from_str(&fs::read_to_string(rule)?).expect("it is YAML");
+    let chart = render(&["prometheusRule.enabled=true"])?;
+    assert_eq!(pointed(&chart, "PrometheusRule", "/spec"), &rule["spec"]);
+    Ok(())
 }
 
 /// Neither takes the other's objects, pods, Lease or rights.

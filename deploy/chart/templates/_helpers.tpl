@@ -59,19 +59,20 @@ The objects of one file of deploy/, as a JSON list. files/ has copies of those t
 
 {{/*
 An object of the base under the names and labels of this release. Where the operator watches one
-namespace, what is bound in the whole cluster is bound there.
+namespace, what is bound in the whole cluster is bound there. `labels` come on top.
 */}}
 {{- define "lossless-upgrade.adopted" -}}
 {{- $object := .object -}}
 {{- $root := .root -}}
 {{- $fullname := include "lossless-upgrade.fullname" $root -}}
 {{- $named := dict "name" (print $fullname (trimPrefix "lossless-upgrade" $object.metadata.name)) -}}
-{{- $_ := set $named "labels" (include "lossless-upgrade.labels" $root | fromYaml) -}}
+{{- $labels := merge (include "lossless-upgrade.labels" $root | fromYaml) (default dict .labels) -}}
+{{- $_ := set $named "labels" $labels -}}
 {{- $watched := $root.Values.watchNamespace -}}
 {{- if and $watched (eq $object.kind "ClusterRoleBinding") -}}
 {{- $_ := set $object "kind" "RoleBinding" -}}
 {{- $_ := set $named "namespace" $watched -}}
-{{- else if has $object.kind (list "Role" "RoleBinding") -}}
+{{- else if has $object.kind (list "Role" "RoleBinding" "PrometheusRule") -}}
 {{- $_ := set $named "namespace" $root.Release.Namespace -}}
 {{- end -}}
 {{- $_ := set $object "metadata" $named -}}
