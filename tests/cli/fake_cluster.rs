@@ -8,7 +8,12 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use jiff::Timestamp;
 use lossless_upgrade::api::LosslessUpgrade;
+use lossless_upgrade::controller::{self, Context};
+use lossless_upgrade::runtime::clock::Clock;
+use lossless_upgrade::runtime::metrics::Metrics;
+use lossless_upgrade::runtime::ready::ReadyGate;
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 
 use crate::cli::fixtures::Moment;
 use crate::fake::call::{Part, Resource};
@@ -20,7 +25,14 @@ use crate::fake::store::{Author, Key};
 pub struct FakeCluster {
     server: Server,
     pub kubeconfig: PathBuf,
+    end: CancellationToken,
     _runtime: tokio::runtime::Runtime,
+}
+
+impl Drop for FakeCluster {
+    fn drop(&mut self) {
+        self.end.cancel();
+    }
 }
 
 const NAMESPACE: &str = "shop";
@@ -58,9 +70,29 @@ impl FakeCluster {
             "users": [{"name": "me", "user": {}}],
         });
         std::fs::write(&kubeconfig, config.to_string()).unwrap();
-        let cluster = Self { server, kubeconfig, _runtime: runtime };
+        let cluster = Self { server, kubeconfig, end: CancellationToken::new(), _runtime: runtime };
         cluster.put(moment);
         cluster
+    }
+
+    /// The operator begins to work in it.
+    pub fn operate(&self) {
+        let (server, end) = (self.server.clone(), self.end.clone());
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let context = Context {
+                    client: server.client(2),
+                    namespace: Some(NAMESPACE.to_owned()),
+                    process: "operator".to_owned(),
+                    counter_image: Some("lossless-upgrade:dev".to_owned()),
+                    clock: Clock::system(),
+                    metrics: Metrics::new().unwrap(),
+                    ready: ReadyGate::default(),
+                };
+                Box::pin(controller::run(context, end)).await
+            })
+        });
     }
 
     fn create(&self, resource: Resource, name: &str, object: Value) -> Value {
@@ -161,6 +193,16 @@ impl FakeCluster {
                 }),
             );
         }
+    }
+
+    /// The user edits the spec.
+    pub fn edit(&self, change: impl FnOnce(&mut Value)) {
+        self.server.with(|store, at| {
+            let author = Author { manager: "kubectl", at };
+            let mut object = Value::clone(store.get(&key(Resource::Upgrades, "web")).unwrap());
+            change(&mut object["spec"]);
+            store.replace(&key(Resource::Upgrades, "web"), Part::Whole, object, author).unwrap();
+        });
     }
 
     /// What the object is now.

@@ -97,6 +97,19 @@ fn waiting_ends_with_the_code_of_what_became_of_the_run() {
 }
 
 #[test]
+fn an_edit_that_changes_nothing_else_is_shown_as_seen_so_that_waiting_ends() {
+    let cluster = FakeCluster::start("edit", &at("Idle"));
+    cluster.operate();
+    for time in ["2m", "3m"] {
+        cluster.edit(|spec| spec["drain"]["timeout"] = time.into());
+        ends(&cluster, &["wait", "web", "--timeout", "20s"], 0, "All 3 pods run");
+        let object = cluster.object();
+        assert_eq!(object.status.map(|status| status.observed_generation), object.metadata.generation);
+    }
+    cluster.was_understood();
+}
+
+#[test]
 fn each_view_is_shown_by_its_command() {
     let cluster = FakeCluster::start("views", &at("Drain"));
     let shown = ends(&cluster, &["status", "web"], 0, "web-1");
