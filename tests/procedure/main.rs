@@ -3,6 +3,7 @@
 #![allow(missing_docs, reason = "tests are named as sentences")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests fail tests")]
 
+mod bounds;
 mod diagram;
 mod disturbances;
 mod edges;

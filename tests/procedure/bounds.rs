@@ -1,0 +1,70 @@
+//! Where exactly something begins to count: each of these was found untested by changing the procedure.
+
+use lossless_upgrade::workflow::obstacles;
+use lossless_upgrade::workflow::plan::{Amount, Plan};
+use lossless_upgrade::workflow::reasons::Reason;
+use lossless_upgrade::workflow::state::{BatchKind, Step};
+
+use crate::sim::plans::one_by_one;
+use crate::sim::telling::upgrade;
+use crate::sim::world::World;
+
+/// What stands against a run on so many replicas with such a surge.
+fn against(replicas: u32, surge: u32, claims: bool, decided: bool) -> Vec<Reason> {
+    let plan = Plan { surge: Some(Amount::Count(surge)), volumes_decided: decided, ..one_by_one() };
+    let world = World::new(replicas, plan);
+    let mut seen = world.observe();
+    seen.set.as_mut().unwrap().claims = claims;
+    obstacles(&world.plan, &seen).into_iter().map(|problem| problem.reason).collect()
+}
+
+#[test]
+fn what_stands_against_a_run_is_told_all_at_once() {
+    let world = World::new(1, Plan { surge: Some(Amount::Count(0)), ..one_by_one() });
+    let mut seen = world.observe();
+    seen.set.as_mut().unwrap().on_delete = false;
+    let reasons: Vec<_> = obstacles(&world.plan, &seen).into_iter().map(|problem| problem.reason).collect();
+    assert_eq!(reasons, [Reason::NotOnDelete, Reason::NoCapacity]);
+    seen.set = None;
+    let reasons: Vec<_> = obstacles(&world.plan, &seen).into_iter().map(|problem| problem.reason).collect();
+    assert_eq!(reasons, [Reason::StatefulSetMissing]);
+}
+
+#[test]
+fn one_replica_needs_a_surge_and_two_do_not() {
+    assert_eq!(against(1, 0, false, false), [Reason::NoCapacity]);
+    assert_eq!(against(1, 1, false, false), []);
+    assert_eq!(against(2, 0, false, false), []);
+}
+
+#[test]
+fn volume_claims_ask_for_a_word_only_where_there_is_a_surge() {
+    assert_eq!(against(3, 1, true, false), [Reason::SurgeVolumesUndecided]);
+    assert_eq!(against(3, 1, true, true), []);
+    assert_eq!(against(3, 0, true, false), []);
+    assert_eq!(against(3, 1, false, false), []);
+}
+
+#[test]
+fn a_batch_serves_again_four_times_for_others_that_fall_and_then_the_run_waits_for_the_user() {
+    let mut world = upgrade(3, one_by_one());
+    let halted = |world: &World| world.state.run.as_ref().is_some_and(|run| run.halted.is_some());
+    let drains = |world: &World| {
+        let run = world.state.run.as_ref();
+        run.is_some_and(|run| run.step == Step::Drain && run.batch.kind == BatchKind::Serving)
+    };
+    while world.run_until(600, |world| halted(world) || drains(world)) && !halted(&world) {
+        let end = world.now + 30;
+        let batch = world.state.run.as_ref().unwrap().batch.ordinals.clone();
+        for (ordinal, pod) in &mut world.cluster.pods {
+            if !batch.contains(*ordinal) {
+                pod.sick_until = end;
+            }
+        }
+        world.run_until(60, |world| !drains(world));
+    }
+    let run = world.state.run.as_ref().unwrap();
+    let why = run.halted.as_ref().map(|problem| problem.reason);
+    assert_eq!((run.relieved, why), (4, Some(Reason::OthersNotReady)), "{}", world.tale());
+    world.acquit();
+}
