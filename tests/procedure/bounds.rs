@@ -1,12 +1,13 @@
 //! Where exactly something begins to count: each of these was found untested by changing the procedure.
 
 use lossless_upgrade::workflow::obstacles;
-use lossless_upgrade::workflow::plan::{Amount, Plan};
+use lossless_upgrade::workflow::plan::{Amount, Order, Plan};
 use lossless_upgrade::workflow::reasons::Reason;
-use lossless_upgrade::workflow::state::{BatchKind, Step};
+use lossless_upgrade::workflow::state::{BatchKind, Outcome, Step};
 
+use crate::sim::moments::{all_at, finish, outcome};
 use crate::sim::plans::one_by_one;
-use crate::sim::telling::upgrade;
+use crate::sim::telling::{until, upgrade};
 use crate::sim::world::World;
 
 /// What stands against a run on so many replicas with such a surge.
@@ -67,4 +68,52 @@ fn a_batch_serves_again_four_times_for_others_that_fall_and_then_the_run_waits_f
     let why = run.halted.as_ref().map(|problem| problem.reason);
     assert_eq!((run.relieved, why), (4, Some(Reason::OthersNotReady)), "{}", world.tale());
     world.acquit();
+}
+
+#[test]
+fn one_pod_that_is_left_in_mid_run_without_a_surge_is_not_taken_out_and_the_user_is_told_what_it_needs() {
+    // The first pod is the one that is not upgraded when it becomes the only one.
+    let plan = Plan { surge: Some(Amount::Count(0)), order: Order::Descending, ..one_by_one() };
+    let mut world = upgrade(2, plan);
+    until(&mut world, Step::Soak, BatchKind::Serving);
+    world.set_replicas(1);
+    world.run_until(60, |world| world.memory.stalled == Some(Reason::NoCapacity));
+    assert_eq!(world.memory.stalled, Some(Reason::NoCapacity), "{}", world.tale());
+    assert!(world.attached(0), "{}", world.tale());
+    world.set_replicas(2);
+    finish(&mut world);
+    all_at(&world, "v2");
+}
+
+#[test]
+fn a_pod_that_others_wait_for_is_named_as_such_also_where_there_is_no_surge() {
+    let mut world = upgrade(2, Plan { surge: Some(Amount::Count(0)), ..one_by_one() });
+    until(&mut world, Step::Soak, BatchKind::Serving);
+    let end = world.now + 3600;
+    world.cluster.pods.get_mut(&1).unwrap().sick_until = end;
+    world.cluster.pods.get_mut(&0).unwrap().sick_until = world.now + 5;
+    world.run_until(900, |world| world.memory.stalled.is_some());
+    assert_ne!(world.memory.stalled, Some(Reason::NoCapacity), "{}", world.tale());
+}
+
+/// Seconds until an abort is over while another pod is not Ready.
+fn aborted_after(surge: u32) -> i64 {
+    let mut world = upgrade(3, Plan { surge: Some(Amount::Count(surge)), ..one_by_one() });
+    until(&mut world, Step::Drain, BatchKind::Serving);
+    let end = world.now + 7200;
+    world.cluster.pods.get_mut(&2).unwrap().sick_until = end;
+    world.act("abort");
+    let began = world.now;
+    assert!(world.run_until(3600, |world| world.state.run.is_none()), "{}", world.tale());
+    assert_eq!(outcome(&world), Some(Outcome::Aborted), "{}", world.tale());
+    world.acquit();
+    world.now - began
+}
+
+#[test]
+fn an_abort_waits_for_others_before_the_surge_goes_and_for_nobody_where_there_is_none() {
+    let patience = i64::try_from(one_by_one().verify.timeout.as_secs()).unwrap();
+    let (with, without) = (aborted_after(1), aborted_after(0));
+    assert!(with >= patience && with < patience + 120, "{with} s, and others are waited for {patience} s");
+    assert!(without < patience, "{without} s");
 }
