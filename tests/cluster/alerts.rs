@@ -31,7 +31,7 @@ pub fn fired(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), Failed
         let (began, load) = (lab::clock::now(), light());
         let seen = start(stage).await?;
         let soon = |spec: &mut Value| spec["traffic"]["confirmTimeout"] = json!("5s");
-        let app = begin(stage, App { replicas: 2, ..App::nginx(NAMESPACE) }, soon).await?;
+        let app = begin(stage, App { replicas: 1, ..App::nginx(NAMESPACE) }, soon).await?;
         let well = app.run_under(&load, async {
             app.set_image("lab/nginx:v2").await?;
             is_in(stage, NAMESPACE, "Succeeded").await.map(drop)
