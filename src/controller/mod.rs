@@ -29,14 +29,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
-use kube::core::DeserializeGuard;
-use kube::runtime::controller::{Action, Config, applier};
+use kube::core::{DeserializeGuard, DynamicObject};
+use kube::runtime::controller::{self, Action, Config, applier};
 use kube::runtime::events::{Recorder, Reporter};
+use kube::runtime::reflector::ObjectRef;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::LosslessUpgrade;
 use crate::runtime::clock::Clock;
-use crate::runtime::metrics::Metrics;
+use crate::runtime::metrics::{Key, Metrics};
 use crate::runtime::ready::ReadyGate;
 use error::{Class, Error};
 use session::Sessions;
@@ -117,20 +118,31 @@ pub async fn run(context: Context, end: CancellationToken) -> anyhow::Result<()>
     let applied = applier(
         |object, controller| Box::pin(reconcile::reconcile(object, controller)),
         |object, error, controller| on_error(&object, error, &controller),
-        controller,
+        Arc::clone(&controller),
         objects,
         queue.take_until(end.clone().cancelled_owned()),
         Config::default().concurrency(CONCURRENCY),
     );
-    let applied = applied.for_each(|result| async {
-        if let Err(error) = result {
-            tracing::debug!(%error, "a reconcile did not come to its end");
+    let applied = applied.for_each(|result| {
+        match result {
+            Ok(_) => {}
+            Err(controller::Error::ObjectNotFound(gone)) => forget(&gone, &controller),
+            Err(error) => tracing::debug!(%error, "a reconcile did not come to its end"),
         }
+        futures::future::ready(())
     });
     tokio::select! {
         () = applied => Ok(()),
         ended = watches => ended,
     }
+}
+
+/// The object is gone from the watch. Its deletion wakes it once more, after all looks at it, so that
+/// nothing of it stays: no series, and no watch of its pods.
+fn forget(gone: &ObjectRef<DynamicObject>, controller: &Controller) {
+    let key = Key { namespace: gone.namespace.clone().unwrap_or_default(), name: gone.name.clone() };
+    controller.context.metrics.forget(&key);
+    controller.sessions.forget(&key);
 }
 
 fn on_error(object: &Guarded, error: &Error, controller: &Controller) -> Action {
