@@ -92,6 +92,9 @@ pub enum Command {
     Create(create::CreateArgs),
     /// Print the completion script of a shell
     Completion(completion::CompletionArgs),
+    /// What kubectl asks for when somebody presses Tab
+    #[command(name = "__complete", hide = true)]
+    Words(completion::WordsArgs),
 }
 
 /// One object by its name.
@@ -162,6 +165,7 @@ pub async fn run(command: Command, cluster: &Cluster, paint: Paint) -> Result<An
         Command::History(args) => history::run(cluster, &args, paint).await,
         Command::Create(args) => create::run(cluster, &args).await,
         Command::Completion(args) => Ok(completion::script(&args)),
+        Command::Words(args) => Ok(completion::words(cluster, &args).await),
     }
 }
 

@@ -121,6 +121,8 @@ fn each_view_is_shown_by_its_command() {
     ends(&cluster, &["create", "other"], 2, "there is no StatefulSet other");
     ends(&cluster, &["completion", "bash"], 0, "kubectl-lu");
     ends(&cluster, &["--help"], 0, "Exit codes:");
+    assert_eq!(ends(&cluster, &["__complete", "status", "w"], 0, ""), "web\n:4\n");
+    assert_eq!(ends(&cluster, &["__complete", "-n", "elsewhere", "status", ""], 0, ""), ":4\n");
     ends(&cluster, &["status", "web", "--timeout", "1s"], 2, "--watch");
     cluster.put(&at("RolledBack"));
     ends(&cluster, &["status", "web"], 1, "RolledBack");
