@@ -51,11 +51,9 @@ fn kstatus(object: &Value) -> Kstatus {
     if is_true("Stalled") {
         return Kstatus::Failed;
     }
-    // Where there are neither, not every version of it asks for Ready.
-    match conditions.iter().find(|one| one["type"] == "Ready") {
-        Some(ready) if ready["status"] != "True" => Kstatus::InProgress,
-        Some(_) | None => Kstatus::Current,
-    }
+    // Some versions of it ask for Ready here, others do not: they have to agree.
+    assert!(is_true("Ready"), "current without being Ready: {conditions:#?}");
+    Kstatus::Current
 }
 
 /// What `kubectl wait --for=condition=Ready` sees.

@@ -230,7 +230,7 @@ async fn find(client: Client, file: PathBuf) {
                 let address = pod.status.as_ref()?.pod_ip.clone()?;
                 Some(json!({"targets": [format!("{address}:8080")], "labels": {"pod": pod.name_any()}}))
             };
-            let targets = serde_json::Value::from_iter(pods.iter().filter_map(target));
+            let targets: serde_json::Value = pods.iter().filter_map(target).collect();
             let new = file.with_extension("new");
             // By a new name first, so that no half of it is ever read.
             let is_written = told.as_ref() != Some(&targets)
