@@ -14,6 +14,8 @@ const REASSERTIONS: u32 = 3;
 
 /// Writes to each lever in one step, after which the run waits for the user.
 const MOST_WRITES: u32 = 10;
+/// How long after the step was entered they are written once more by a run that does not wait for the user.
+const WRITE_AGAIN: Duration = Duration::from_mins(1);
 /// How soon a change that is not confirmed yet is looked at again where nothing else happens.
 const LOOK_AGAIN: Duration = Duration::from_secs(3);
 
@@ -85,16 +87,26 @@ fn whom(turn: &Turn<'_>, ordinals: &OrdinalSet) -> String {
 }
 
 /// Writes the levers, but not for ever: who undoes each write, or answers each with a doubt, would
-/// be written against without end.
-fn write(turn: &mut Turn<'_>, run: &mut Run, again: bool, message: String) -> Next {
+/// be written against without end. A run that goes on waits for the user then; one that only has to
+/// leave tries again after a while.
+pub fn write(turn: &mut Turn<'_>, run: &mut Run, again: bool, message: String) -> Next {
     let levers = u32::try_from(turn.seen.levers.len()).unwrap_or(u32::MAX);
-    let goes_on = matches!(run.goal, Goal::Upgrade | Goal::RollBack);
-    if goes_on && run.lever_writes >= levers.saturating_mul(MOST_WRITES) {
-        let text = format!(
-            "{message}: written {} times in this step and still not in force. Nothing is deleted. Look for another writer of the annotation, and at the events of the Service, then set the annotation lossless-upgrade.io/retry to a new value",
+    if run.lever_writes >= levers.saturating_mul(MOST_WRITES) {
+        let goes_on = matches!(run.goal, Goal::Upgrade | Goal::RollBack) && run.step != Step::Restore;
+        let told = format!(
+            "{message}: written {} times in this step and still not in force. Nothing is deleted. Look for another writer of the annotation, and at the events of the Service",
             run.lever_writes
         );
-        return turn.halt(run, Problem::new(Reason::LeverContested, text));
+        if goes_on {
+            let text = format!("{told}, then set the annotation lossless-upgrade.io/retry to a new value");
+            return turn.halt(run, Problem::new(Reason::LeverContested, text));
+        }
+        let next = later(turn.since(run.entered), WRITE_AGAIN);
+        if turn.now < next {
+            return Wait::new(told).until(next).stalled(Reason::LeverContested).into();
+        }
+        let step = run.step;
+        turn.enter(run, step);
     }
     run.lever_writes += 1;
     Next::Act(Effect::SetLevers { detached: turn.state.detached.clone(), again }, message)

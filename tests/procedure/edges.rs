@@ -59,6 +59,37 @@ fn a_surge_that_is_lost_when_no_pod_waits_for_it_any_more_is_not_added_again() {
 }
 
 #[test]
+fn levers_that_somebody_undoes_while_they_are_put_back_stall_the_run_until_he_stops() {
+    for word in [None, Some("abort")] {
+        let mut world = upgrade(3, one_by_one());
+        if let Some(word) = word {
+            until(&mut world, Step::Detach, BatchKind::Retiring);
+            world.act(word);
+        }
+        until(&mut world, Step::Retire, BatchKind::Retiring);
+        let before = world.counts.levers;
+        world.balancers[0].contrary = true;
+        world.run_until(300, |_| false);
+        assert_eq!(world.memory.stalled, Some(Reason::LeverContested), "{}", world.tale());
+        let writes = world.counts.levers - before;
+        assert!((20..=60).contains(&writes), "{writes} writes in five minutes\n{}", world.tale());
+        world.balancers[0].contrary = false;
+        finish(&mut world);
+        assert_eq!(world.state.run, None, "{}", world.tale());
+    }
+}
+
+#[test]
+fn an_object_that_is_deleted_goes_in_the_end_although_somebody_undoes_what_it_puts_back() {
+    let mut world = upgrade(3, one_by_one());
+    until(&mut world, Step::Retire, BatchKind::Retiring);
+    world.balancers[0].contrary = true;
+    world.delete_object();
+    world.run_until(1500, |world| world.gone);
+    assert!(world.gone, "{}", world.tale());
+}
+
+#[test]
 fn a_failed_template_that_somebody_puts_back_halts_the_rollback() {
     let mut world = upgrade(3, one_by_one());
     world.cluster.manners.insert("v2".into(), Manner::NeverReady);

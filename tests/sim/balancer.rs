@@ -29,6 +29,8 @@ pub struct Balancer {
     pub in_force: OrdinalSet,
     /// Our entries are such as we did not write.
     pub foreign: Option<String>,
+    /// Somebody undoes each of our writes at once.
+    pub contrary: bool,
     /// The object cannot be read.
     pub unreadable: bool,
     pub fence: Option<String>,
@@ -47,6 +49,7 @@ impl Balancer {
             value: OrdinalSet::new(),
             in_force: OrdinalSet::new(),
             foreign: None,
+            contrary: false,
             unreadable: false,
             fence: None,
             version: 0,
@@ -59,7 +62,7 @@ impl Balancer {
     pub fn write(&mut self, detached: &OrdinalSet, again: bool, now: i64) {
         self.version += 1;
         self.value = detached.clone();
-        self.foreign = None;
+        self.foreign = self.contrary.then(|| "our entries were changed".to_owned());
         self.vague = self.manner == Manner::Vague && !again;
         self.due = Some(now + self.lag);
     }

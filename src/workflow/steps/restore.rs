@@ -1,7 +1,7 @@
 //! The levers back, byte for byte where nobody else wrote, and the run is over.
 
-use crate::workflow::decision::Effect;
 use crate::workflow::interrupts::RELEASE_TIMEOUT;
+use crate::workflow::levers;
 use crate::workflow::observed::Held;
 use crate::workflow::ordinals::OrdinalSet;
 use crate::workflow::reasons::{Problem, Reason};
@@ -22,7 +22,10 @@ pub fn look(turn: &mut Turn<'_>, run: &mut Run) -> Next {
     turn.state.detached = OrdinalSet::new();
     for lever in turn.seen.levers.iter().filter(|_| !gone) {
         match &lever.held {
-            Held::Unreadable(_) if run.goal == Goal::Release && turn.now >= let_go => {
+            Held::Ordinals(_) | Held::Foreign(_) if lever.restored => {}
+            Held::Ordinals(_) | Held::Foreign(_) | Held::Unreadable(_)
+                if run.goal == Goal::Release && turn.now >= let_go =>
+            {
                 turn.warn(Reason::LeverNotRestored, format!("{} could not be put back", lever.name));
             }
             Held::Unreadable(why) => {
@@ -31,11 +34,9 @@ pub fn look(turn: &mut Turn<'_>, run: &mut Run) -> Next {
                 let wait = if run.goal == Goal::Release { wait.until(let_go) } else { wait };
                 return wait.deadline(deadline, turn.now, Reason::LeverNotRestored).into();
             }
-            Held::Ordinals(_) | Held::Foreign(_) if !lever.restored => {
-                let effect = Effect::SetLevers { detached: OrdinalSet::new(), again: false };
-                return Next::Act(effect, format!("Putting back {}", lever.name));
+            Held::Ordinals(_) | Held::Foreign(_) => {
+                return levers::write(turn, run, false, format!("Putting back {}", lever.name));
             }
-            Held::Ordinals(_) | Held::Foreign(_) => {}
         }
     }
     if let Some(next) = takeover::clear(turn).filter(|_| !gone) {
