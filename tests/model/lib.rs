@@ -142,8 +142,7 @@ impl Model for Upgrade {
 pub fn check(config: Config) -> Vec<(&'static str, String)> {
     let title = config.to_string();
     let began = Instant::now();
-    let checker =
-        Upgrade::new(config).checker().threads(2).finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join();
+    let checker = Upgrade::new(config).checker().finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join();
     // Not by `println`: the test runner would keep it to itself.
     let told = writeln!(
         std::io::stderr(),

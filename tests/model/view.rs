@@ -83,7 +83,7 @@ impl Upgrade {
             record: self.records.put(decision.state.clone()),
             what: decision.effect.as_ref().map(what),
             entered: !decision.trail.is_empty(),
-            counted: Pods::which(|ordinal| counted.contains(&uid(ordinal))),
+            counted: Pods::which(|ordinal| counted.contains(uid(ordinal))),
             wake: decision.wake.and_then(Age::of),
             deadline: decision.deadline.and_then(Age::of),
             stalled: decision.stalled.is_some(),
@@ -162,7 +162,7 @@ impl View {
             // As the shell does: the levers are looked at in a run, and what it would need before one.
             levers: if resting { Vec::new() } else { vec![self.lever()] },
             drains: (0..MOST)
-                .filter_map(|ordinal| Some((uid(ordinal), drain(self.counts[ordinal])?)))
+                .filter_map(|ordinal| Some((uid(ordinal).into(), drain(self.counts[ordinal])?)))
                 .collect(),
             problems: Vec::new(),
             levers_before: resting
@@ -194,7 +194,7 @@ impl View {
         };
         Some(PodView {
             name: format!("web-{ordinal}"),
-            uid: uid(ordinal),
+            uid: uid(ordinal).into(),
             revision: pod.image.name().into(),
             ready: pod.ready(),
             never_ready: pod.life == Life::New,
