@@ -185,16 +185,17 @@ async fn look(pod: &Pod, uid: String, process: Option<u32>, balancer: &Balancer)
     let at = clock::now();
     let ports = serving_ports(pod);
     let first = process.and_then(|process| established(process, &ports));
-    // The kubelet's own probes come from the address that clients have too, and are over in a
+    // The kubelet's own probes come from the address that clients have too, and are mostly over in a
     // millisecond: what a client would lose is still there at the second look.
     tokio::time::sleep(SECOND_LOOK).await;
     let second = process.and_then(|process| established(process, &ports));
-    let connections = match (first, second) {
-        (Some(first), Some(second)) => Some(first.intersection(&second).count()),
+    let open = match (first, second) {
+        (Some(first), Some(second)) => Some(first.intersection(&second).cloned().collect()),
         // Gone within that time: then all that it had counts.
-        (first, None) => first.map(|first| first.len()),
-        (None, Some(second)) => Some(second.len()),
+        (first, None) => first,
+        (None, second) => second,
     };
+    let connections = open.map(|open| open.iter().filter(|one| !is_a_probe(one)).count());
     let mut backends = balancer.backends().await;
     backends.retain(|backend| backend.uid == uid);
     let namespace = pod.namespace().unwrap_or_default();
@@ -236,6 +237,34 @@ fn established(process: u32, ports: &[u16]) -> Option<BTreeSet<String>> {
     Some(open)
 }
 
+/// Whether the other end of the pod's connection is the kubelet's, by the sockets that it holds: on a busy
+/// machine a probe takes as long as a request.
+fn is_a_probe(connection: &str) -> bool {
+    let table = fs::read_to_string("/proc/self/net/tcp").unwrap_or_default();
+    let Some(inode) = connection.split_once(' ').and_then(|(pod, node)| inode(&table, node, pod)) else {
+        return false;
+    };
+    let held = |process: fs::DirEntry| {
+        let is_kubelet =
+            fs::read_to_string(process.path().join("comm")).is_ok_and(|name| name == "kubelet\n");
+        let files = fs::read_dir(process.path().join("fd")).ok().filter(|_| is_kubelet);
+        let mut links =
+            files.into_iter().flatten().flatten().filter_map(|file| fs::read_link(file.path()).ok());
+        links.any(|link| link.as_os_str() == format!("socket:[{inode}]").as_str())
+    };
+    fs::read_dir("/proc").into_iter().flatten().flatten().any(held)
+}
+
+/// The inode of the socket between these addresses, from the side of the first.
+fn inode<'a>(table: &'a str, local: &str, remote: &str) -> Option<&'a str> {
+    table.lines().skip(1).find_map(|line| {
+        let mut fields = line.split_whitespace().skip(1);
+        let is = fields.next()? == local && fields.next()? == remote;
+        // After the addresses: state, queues, timer, retransmissions, user, time-out.
+        is.then(|| fields.nth(6)).flatten()
+    })
+}
+
 /// The connections in a table of the form `sl local_address rem_address st ...`, whose addresses end in `:PORT` and
 /// whose numbers are hexadecimal; state 01 is ESTABLISHED.
 fn open(table: &str, ports: &[u16]) -> BTreeSet<String> {
@@ -263,6 +292,16 @@ mod tests {
         assert_eq!(open(table, &[80]).len(), 1);
         assert_eq!(open(table, &[80, 8081]).len(), 2);
         assert_eq!(open("", &[80]).len(), 0);
+    }
+
+    #[test]
+    fn the_socket_at_the_other_end_is_found_by_both_addresses() {
+        let table = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n\
+            0: 0100F40A:A1B2 0A00F40A:0050 01 00000000:00000000 00:00000000 00000000     0        0 4711 1 0\n\
+            1: 0100F40A:A1B3 0A00F40A:0050 01 00000000:00000000 00:00000000 00000000     0        0 4712 1 0\n";
+        assert_eq!(inode(table, "0100F40A:A1B3", "0A00F40A:0050"), Some("4712"));
+        assert_eq!(inode(table, "0100F40A:A1B4", "0A00F40A:0050"), None);
+        assert_eq!(inode(table, "0100F40A:A1B2", "0B00F40A:0050"), None);
     }
 
     #[test]
