@@ -17,7 +17,7 @@ use lossless_upgrade::workflow::transitions::TABLE;
 use serde_json::{Value, json};
 use sim::cluster::Manner;
 use sim::plans::{one_by_one, with_image};
-use sim::telling::{images, until, upgrade};
+use sim::telling::{PHASES, images, until, upgrade};
 use sim::world::{Probe, World};
 
 /// What kstatus says of an object.
@@ -197,25 +197,7 @@ fn in_every_phase_tools_see_what_is_so() {
             met.entry(phase).or_default().insert(said);
         });
     }
-    let phases = [
-        Phase::Idle,
-        Phase::Preflight,
-        Phase::Blocked,
-        Phase::Surge,
-        Phase::Detach,
-        Phase::Drain,
-        Phase::Replace,
-        Phase::Verify,
-        Phase::Attach,
-        Phase::Soak,
-        Phase::Reclaim,
-        Phase::Succeeded,
-        Phase::RollingBack,
-        Phase::RolledBack,
-        Phase::Aborting,
-        Phase::Aborted,
-    ];
-    for phase in phases {
+    for phase in PHASES {
         assert!(met.contains_key(&phase), "no story is in {phase:?}: {met:?}");
     }
     let has = |phase, said| met.get(&phase).is_some_and(|all| all.contains(&said));

@@ -238,9 +238,8 @@ mod tests {
 
     use super::*;
     use crate::workflow::ordinals::OrdinalSet;
-    use crate::workflow::state::{
-        Actions, AfterTimeout, BatchKind, Goal, Outcome, PodState, SavedLever, Step,
-    };
+    use crate::workflow::state::{AfterTimeout, BatchKind, Goal, Outcome, PodState, SavedLever, Step};
+    use crate::workflow::words::Actions;
 
     fn timeouts() -> Vec<DrainTimeout> {
         vec![DrainTimeout { ordinals: [1].into_iter().collect(), then: AfterTimeout::Proceeded }]

@@ -11,9 +11,8 @@ use jiff::Timestamp;
 use super::schema;
 use crate::workflow::ordinals::OrdinalSet;
 use crate::workflow::reasons::{Problem, Reason};
-use crate::workflow::state::{
-    Actions, AfterTimeout, BatchKind, Goal, Outcome, Phase, PodState, SavedLever, Step,
-};
+use crate::workflow::state::{AfterTimeout, BatchKind, Goal, Outcome, Phase, PodState, SavedLever, Step};
+use crate::workflow::words::Actions;
 
 /// What the operator saw, does and remembers.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -251,7 +250,7 @@ pub struct SavedLeverStatus {
 
 /// The user's words.
 #[derive(JsonSchema)]
-#[expect(dead_code, reason = "schema of `workflow::state::Actions`, which may not know of schemas")]
+#[expect(dead_code, reason = "schema of `workflow::words::Actions`, which may not know of schemas")]
 pub struct ActionsStatus {
     /// Last handled value of the annotation `lossless-upgrade.io/abort`.
     abort: Option<String>,
@@ -323,4 +322,10 @@ impl From<ProblemStatus> for Problem {
     fn from(ProblemStatus { reason, text }: ProblemStatus) -> Self {
         Self { reason, text }
     }
+}
+
+/// The condition of this kind, where it is True.
+#[must_use]
+pub fn condition<'a>(conditions: &'a [Condition], kind: &str) -> Option<&'a Condition> {
+    conditions.iter().find(|condition| condition.type_ == kind && condition.status == "True")
 }

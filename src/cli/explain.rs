@@ -8,11 +8,11 @@ use kube::ResourceExt;
 use super::Answer;
 use super::code::CliError;
 use super::fetch::Cluster;
-use super::get::{NOT_SEEN, condition, halted, phase};
+use super::get::{NOT_SEEN, halted, phase};
 use super::text::{Paint, Tone, age, length, wrap};
 use crate::api::LosslessUpgrade;
 use crate::api::spec::{OnFailure, OnTimeout};
-use crate::api::status::{LosslessUpgradeStatus, RunStatus};
+use crate::api::status::{LosslessUpgradeStatus, RunStatus, condition};
 use crate::workflow::state::{BatchKind, Goal, Phase, Step};
 
 /// Columns of the headings.
@@ -210,7 +210,7 @@ fn words(name: &str, status: &LosslessUpgradeStatus, paused: bool) -> String {
     if running && status.phase != Phase::Aborting {
         word("abort", "end it, leave upgraded pods as they are");
     }
-    if status.phase == Phase::Blocked || condition(status, "Stalled") {
+    if status.phase == Phase::Blocked || condition(&status.conditions, "Stalled").is_some() {
         word("lint", "all that stands against a run");
     }
     if !running && matches!(status.phase, Phase::Idle | Phase::Succeeded) {

@@ -10,7 +10,7 @@ use super::code::CliError;
 use super::fetch::Cluster;
 use super::text::{Cell, Paint, Tone, age, cell, plain, table};
 use super::{Answer, Format, object_name, written};
-use crate::api::status::LosslessUpgradeStatus;
+use crate::api::status::{LosslessUpgradeStatus, condition};
 use crate::api::{LosslessUpgrade, LosslessUpgradeSpec};
 use crate::workflow::state::Phase;
 
@@ -160,7 +160,7 @@ pub fn phase(spec: &LosslessUpgradeSpec, status: &LosslessUpgradeStatus) -> Cell
     if spec.paused {
         return cell(Tone::Busy, format!("{name}, paused"));
     }
-    let stalled = condition(status, "Stalled") && status.run.is_some();
+    let stalled = condition(&status.conditions, "Stalled").is_some() && status.run.is_some();
     if stalled {
         return cell(Tone::Bad, format!("{name}, stalled"));
     }
@@ -170,11 +170,6 @@ pub fn phase(spec: &LosslessUpgradeSpec, status: &LosslessUpgradeStatus) -> Cell
 /// Whether the run waits for a person.
 pub fn halted(status: &LosslessUpgradeStatus) -> bool {
     status.run.as_ref().is_some_and(|run| run.halted.is_some())
-}
-
-/// Whether a condition is True.
-pub fn condition(status: &LosslessUpgradeStatus, kind: &str) -> bool {
-    status.conditions.iter().any(|condition| condition.type_ == kind && condition.status == "True")
 }
 
 /// How a phase looks.

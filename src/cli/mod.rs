@@ -6,9 +6,10 @@
 //! | `get.rs`, `status/`, `explain.rs`, `history.rs` | to see |
 //! | `plan/`, `lint/` | to know beforehand; nothing is written |
 //! | `steer.rs`, `create.rs` | to write: pause, resume, abort, rollback, retry; a first object |
-//! | `wait.rs`, `verdict.rs` | to wait in a script; whether a run is over, and how |
+//! | `wait.rs`, `changes.rs`, `verdict.rs` | to wait in a script: what is followed; whether a run is over, and how |
 //! | `fetch.rs`, `text.rs`, `code.rs`, `completion.rs` | what they share |
 
+pub mod changes;
 pub mod code;
 pub mod completion;
 pub mod create;

@@ -5,6 +5,7 @@ use k8s_openapi::api::apps::v1::StatefulSet;
 use super::code::Code;
 use super::get::halted;
 use crate::api::LosslessUpgrade;
+use crate::controller::observe::set_view;
 use crate::workflow::state::Phase;
 
 /// How things stand for the revision, and the images, that are set now.
@@ -89,10 +90,6 @@ pub fn verdict(object: &LosslessUpgrade, set: Option<&StatefulSet>) -> Verdict {
 fn at_rest(object: &LosslessUpgrade, set: Option<&StatefulSet>) -> bool {
     let status = object.status.as_ref();
     let all = status.is_some_and(|status| status.run.is_none() && status.updated_replicas == status.replicas);
-    let template = set.and_then(|set| set.spec.as_ref()?.template.spec.as_ref());
-    let runs = |(container, image): (&String, &String)| {
-        let found = template.and_then(|pod| pod.containers.iter().find(|one| one.name == *container));
-        found.is_none_or(|found| found.image.as_ref() == Some(image))
-    };
-    all && object.spec.images.iter().all(runs)
+    let set = set.and_then(|set| set_view(set).ok());
+    all && set.is_none_or(|set| set.runs(&object.spec.images))
 }

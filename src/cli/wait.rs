@@ -3,11 +3,10 @@
 use std::time::Duration;
 
 use clap::Args;
-use futures::{StreamExt, stream};
+use futures::StreamExt;
 use k8s_openapi::api::apps::v1::StatefulSet;
-use kube::Api;
-use kube::runtime::watcher::{Error as WatchError, watch_object};
 
+use super::changes::{Change, changes};
 use super::code::{CliError, Code};
 use super::fetch::Cluster;
 use super::verdict::{Verdict, verdict};
@@ -65,38 +64,20 @@ fn line(name: &str, text: &str) -> String {
     format!("losslessupgrade/{name}: {text}\n")
 }
 
-enum News {
-    Object(Option<Box<LosslessUpgrade>>),
-    Set(Option<Box<StatefulSet>>),
-}
-
 async fn follow(
     cluster: &Cluster,
     mut object: LosslessUpgrade,
     mut set: Option<StatefulSet>,
     last: &mut String,
 ) -> Result<Verdict, CliError> {
-    let name = object.metadata.name.clone().unwrap_or_default();
-    let sets: Api<StatefulSet> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
-    let objects = watch_object(cluster.upgrades(), &name)
-        .map(|news| news.map(|object| News::Object(object.map(Box::new))))
-        .boxed();
-    let sets = watch_object(sets, &object.spec.target_ref.name)
-        .map(|news| news.map(|set| News::Set(set.map(Box::new))))
-        .boxed();
-    let mut news = stream::select(objects, sets);
-    while let Some(next) = news.next().await {
+    let mut changes = changes(cluster, &object);
+    while let Some(next) = changes.next().await {
         match next {
-            Ok(News::Object(Some(new))) => object = *new,
-            Ok(News::Object(None)) => {
-                return Err(CliError::Senseless(format!("LosslessUpgrade {name} was deleted meanwhile")));
-            }
-            Ok(News::Set(new)) => set = new.map(|set| *set),
-            Err(error) if is_for_good(&error) => {
-                return Err(CliError::Senseless(format!("{name} cannot be watched: {}", told(&error))));
-            }
+            Change::Object(new) => object = *new,
+            Change::Set(new) => set = new.map(|set| *set),
+            Change::Over(error) => return Err(error),
             // The watch begins anew by itself.
-            Err(_) => continue,
+            Change::Trouble(_) => continue,
         }
         let verdict = verdict(&object, set.as_ref());
         if verdict.code().is_some() {
@@ -105,29 +86,4 @@ async fn follow(
         verdict.text().clone_into(last);
     }
     Err(CliError::Senseless("the watch ended".into()))
-}
-
-/// A failure of a watch without the wrapping.
-pub fn told(error: &WatchError) -> String {
-    match error {
-        WatchError::InitialListFailed(kube::Error::Api(status))
-        | WatchError::WatchStartFailed(kube::Error::Api(status))
-        | WatchError::WatchError(status) => status.message.clone(),
-        WatchError::InitialListFailed(error)
-        | WatchError::WatchStartFailed(error)
-        | WatchError::WatchFailed(error) => error.to_string(),
-        WatchError::NoResourceVersion => error.to_string(),
-    }
-}
-
-/// Trying again would not help: the user has not the right, or the object cannot be read.
-pub fn is_for_good(error: &WatchError) -> bool {
-    match error {
-        WatchError::InitialListFailed(error) | WatchError::WatchStartFailed(error) => match error {
-            kube::Error::Api(status) => matches!(status.code, 401 | 403 | 404),
-            kube::Error::SerdeError(_) => true,
-            _ => false,
-        },
-        WatchError::WatchError(_) | WatchError::WatchFailed(_) | WatchError::NoResourceVersion => false,
-    }
 }

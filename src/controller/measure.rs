@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 
 use crate::api::LosslessUpgrade;
-use crate::api::status::{DrainTimeoutStatus, LosslessUpgradeStatus};
+use crate::api::status::{DrainTimeoutStatus, LosslessUpgradeStatus, condition};
 use crate::runtime::metrics::{Key, Metrics, ObjectMetrics};
 use crate::workflow::decision::Note;
 use crate::workflow::observed::{DrainView, Observed};
@@ -30,7 +30,7 @@ pub fn show(
     });
     let last = status.history.first();
     let count = |number: i32| u32::try_from(number).unwrap_or_default();
-    let stalled = status.conditions.iter().find(|one| one.type_ == "Stalled" && one.status == "True");
+    let stalled = condition(&status.conditions, "Stalled");
     let timeouts = match run {
         Some(run) => run.drain_timeouts.as_slice(),
         None => last.map_or(&[][..], |past| past.drain_timeouts.as_slice()),

@@ -12,7 +12,7 @@ use super::Controller;
 use super::observe::Look;
 use crate::api::LosslessUpgrade;
 use crate::api::record;
-use crate::api::status::{LosslessUpgradeStatus, TargetStatus};
+use crate::api::status::{LosslessUpgradeStatus, TargetStatus, condition};
 use crate::workflow::decision::{Decision, Effect, Note};
 use crate::workflow::observed::{DrainView, Observed};
 use crate::workflow::reasons::Reason;
@@ -82,9 +82,7 @@ fn count(status: &mut LosslessUpgradeStatus, seen: &Observed) {
 pub fn behind(object: &LosslessUpgrade, seen: &Observed) -> bool {
     let Some(set) = &seen.set else { return true };
     let Some(revision) = &set.update_revision else { return true };
-    let old =
-        |ordinal| seen.pods.get(&ordinal).is_some_and(|pod| !pod.terminating && pod.revision != *revision);
-    !set.runs(&object.spec.images) || Observed::ordinals(set, 0, set.replicas).iter().any(old)
+    !set.runs(&object.spec.images) || !seen.behind(set, revision).is_empty()
 }
 
 /// The conditions as kstatus reads them. An object whose pods are behind is not Ready, also while
@@ -242,19 +240,16 @@ pub fn further_notes(
     if restored && !seen.namespace_terminating && !is_noted(Reason::LeverNotRestored) {
         notes.push(note(Reason::LeversRestored, "The levers hold what they held before the run", false));
     }
-    let held = |conditions: &[Condition], kind: &str| {
-        let held = conditions.iter().find(|one| one.type_ == kind && one.status == "True");
-        held.map(|one| one.reason.clone())
-    };
-    let stalled = held(conditions, "Stalled");
-    if let Some(reason) = decision.stalled.filter(|reason| stalled.as_deref() != Some(reason.as_str()))
+    let stalled = condition(conditions, "Stalled").map(|stalled| stalled.reason.as_str());
+    if let Some(reason) = decision.stalled.filter(|reason| stalled != Some(reason.as_str()))
         && !is_noted(reason)
     {
         notes.push(note(reason, &status.message, true));
     }
-    let held_before = stalled.is_some() || held(conditions, "Paused").is_some();
-    let held_now = held(&status.conditions, "Stalled").or_else(|| held(&status.conditions, "Paused"));
-    if was.is_some() && is.is_some() && held_before && held_now.is_none() {
+    let held = |conditions: &[Condition]| {
+        ["Stalled", "Paused"].iter().any(|kind| condition(conditions, kind).is_some())
+    };
+    if was.is_some() && is.is_some() && held(conditions) && !held(&status.conditions) {
         notes.push(note(Reason::Progressing, &format!("The run goes on: {}", status.message), false));
     }
     notes

@@ -4,6 +4,7 @@ use k8s_openapi::api::core::v1::{Service, ServiceSpec};
 use kube::ResourceExt;
 
 use super::Target;
+use crate::workflow::ordinals::{Ordinal, ordinal_of};
 
 /// Whether this Service sends traffic to a pod of the target.
 #[must_use]
@@ -53,13 +54,9 @@ fn is_governing(target: &Target<'_>, service: &Service) -> bool {
 /// For a label that the StatefulSet controller gives to each pod, and that no template has: whether
 /// a pod of this StatefulSet may have the value.
 fn given_to_each_pod(set: &str, key: &str, value: &str) -> Option<bool> {
-    let is_ordinal = |text: &str| text.parse::<u32>().is_ok();
     match key {
-        "statefulset.kubernetes.io/pod-name" => {
-            let ordinal = value.strip_prefix(set).and_then(|rest| rest.strip_prefix('-'));
-            Some(ordinal.is_some_and(is_ordinal))
-        }
-        "apps.kubernetes.io/pod-index" => Some(is_ordinal(value)),
+        "statefulset.kubernetes.io/pod-name" => Some(ordinal_of(set, value).is_some()),
+        "apps.kubernetes.io/pod-index" => Some(value.parse::<Ordinal>().is_ok()),
         "controller-revision-hash" => Some(true),
         _ => None,
     }

@@ -20,6 +20,7 @@ pub mod steps;
 pub mod takeover;
 pub mod transitions;
 pub mod turn;
+pub mod words;
 
 use std::collections::BTreeSet;
 

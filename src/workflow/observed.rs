@@ -7,7 +7,8 @@ use jiff::Timestamp;
 
 use super::ordinals::{Ordinal, OrdinalSet};
 use super::reasons::Problem;
-use super::state::{Actions, SavedLever};
+use super::state::SavedLever;
+use super::words::Actions;
 
 /// One look at everything that concerns an object.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -194,6 +195,16 @@ impl SetView {
 }
 
 impl Observed {
+    /// The pods that do not run the revision. A pod that is missing or on its way out is the
+    /// StatefulSet controller's matter: it comes at the update revision.
+    #[must_use]
+    pub fn behind(&self, set: &SetView, revision: &str) -> OrdinalSet {
+        let old = |ordinal: &Ordinal| {
+            self.pods.get(ordinal).is_some_and(|pod| !pod.terminating && pod.revision != revision)
+        };
+        Self::ordinals(set, 0, set.replicas).iter().filter(old).collect()
+    }
+
     /// The ordinals that the StatefulSet has for `replicas`, from `skip` on.
     #[must_use]
     pub fn ordinals(set: &SetView, skip: u32, replicas: u32) -> OrdinalSet {

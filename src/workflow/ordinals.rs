@@ -10,6 +10,12 @@ use serde::{Deserialize, Serialize};
 /// The number at the end of a StatefulSet pod's name.
 pub type Ordinal = u32;
 
+/// The ordinal of a StatefulSet's pod by its name; none where the name is not one that it gives.
+#[must_use]
+pub fn ordinal_of(set: &str, pod: &str) -> Option<Ordinal> {
+    pod.strip_prefix(set)?.strip_prefix('-')?.parse().ok()
+}
+
 /// A sorted set of ordinals. As text it is a list of ranges (`0-3,7`), so that a status that names
 /// all pods of a run stays short when they are replaced in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ordinals::{Ordinal, OrdinalSet};
 use super::reasons::{Problem, Reason};
+use super::words::Actions;
 
 /// Everything the procedure remembers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -288,42 +289,17 @@ pub struct Rejected {
     pub images: BTreeMap<String, String>,
 }
 
-/// The user's words, each handled once per value.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Actions {
-    /// `lossless-upgrade.io/abort`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub abort: Option<String>,
-    /// `lossless-upgrade.io/rollback`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rollback: Option<String>,
-    /// `lossless-upgrade.io/retry`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub retry: Option<String>,
-}
-
-impl Actions {
-    /// Which of these words are new beside those that were handled.
+impl Rejected {
+    /// Whether it is what is wanted now: by the images of the spec, be they still to be written or not.
     #[must_use]
-    pub fn beside(&self, handled: &Self) -> NewWords {
-        let new = |asked: &Option<String>, handled: &Option<String>| asked.is_some() && asked != handled;
-        NewWords {
-            abort: new(&self.abort, &handled.abort),
-            rollback: new(&self.rollback, &handled.rollback),
-            retry: new(&self.retry, &handled.retry),
-        }
+    pub fn is_wanted(
+        &self,
+        images: &BTreeMap<String, String>,
+        unwritten: bool,
+        revision: Option<&String>,
+    ) -> bool {
+        self.images == *images && (unwritten || Some(&self.revision) == revision)
     }
-}
-
-/// The user's words that were not acted on yet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NewWords {
-    /// `lossless-upgrade.io/abort`.
-    pub abort: bool,
-    /// `lossless-upgrade.io/rollback`.
-    pub rollback: bool,
-    /// `lossless-upgrade.io/retry`.
-    pub retry: bool,
 }
 
 /// A finished run.

@@ -16,7 +16,7 @@ use serde_json::json;
 
 use crate::sim::cluster::Manner;
 use crate::sim::plans::one_by_one;
-use crate::sim::telling::{until, upgrade};
+use crate::sim::telling::{PHASES, until, upgrade};
 use crate::sim::world::World;
 
 /// All that a view needs.
@@ -192,26 +192,6 @@ fn of(phase: Phase) -> World {
         Phase::Aborting | Phase::Aborted => in_phase(aborted(), phase),
     }
 }
-
-/// Every phase, in the order of the README.
-const PHASES: [Phase; 16] = [
-    Phase::Idle,
-    Phase::Blocked,
-    Phase::Preflight,
-    Phase::Surge,
-    Phase::Detach,
-    Phase::Drain,
-    Phase::Replace,
-    Phase::Verify,
-    Phase::Attach,
-    Phase::Soak,
-    Phase::Reclaim,
-    Phase::Succeeded,
-    Phase::RollingBack,
-    Phase::RolledBack,
-    Phase::Aborting,
-    Phase::Aborted,
-];
 
 /// A moment of each phase, and of each way to be held.
 pub fn all() -> Vec<Moment> {

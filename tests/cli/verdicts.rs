@@ -13,7 +13,7 @@ fn set(object: &LosslessUpgrade) -> StatefulSet {
     let revision = object.status.as_ref().and_then(|status| status.target.as_ref());
     let revision = revision.map(|target| target.update_revision.clone());
     serde_json::from_value(json!({
-        "metadata": {"name": "web", "generation": 4},
+        "metadata": {"name": "web", "uid": "set", "generation": 4},
         "spec": {"selector": {}, "serviceName": "web", "template": {"spec": {"containers": [{"name": "web", "image": "v2"}]}}},
         "status": {"replicas": 3, "observedGeneration": 4, "updateRevision": revision},
     }))

@@ -12,7 +12,8 @@ use crate::workflow::observed::{
     Confirmation, CounterView, DrainView, Held, ImageView, LeverView, Observed, PodView, SetView,
 };
 use crate::workflow::ordinals::OrdinalSet;
-use crate::workflow::state::{Actions, SavedLever, State};
+use crate::workflow::state::{SavedLever, State};
+use crate::workflow::words::Actions;
 use jiff::Timestamp;
 
 use super::Upgrade;

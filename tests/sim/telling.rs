@@ -1,9 +1,29 @@
 //! What stories have in common: how they begin, how far they go, what is looked at in the end.
 
 use lossless_upgrade::workflow::plan::Plan;
-use lossless_upgrade::workflow::state::{BatchKind, Step};
+use lossless_upgrade::workflow::state::{BatchKind, Phase, Step};
 
 use super::world::World;
+
+/// Every phase, in the order of the README.
+pub const PHASES: [Phase; 16] = [
+    Phase::Idle,
+    Phase::Blocked,
+    Phase::Preflight,
+    Phase::Surge,
+    Phase::Detach,
+    Phase::Drain,
+    Phase::Replace,
+    Phase::Verify,
+    Phase::Attach,
+    Phase::Soak,
+    Phase::Reclaim,
+    Phase::Succeeded,
+    Phase::RollingBack,
+    Phase::RolledBack,
+    Phase::Aborting,
+    Phase::Aborted,
+];
 
 /// A world in which the image `v2` was just set.
 pub fn upgrade(replicas: u32, plan: Plan) -> World {

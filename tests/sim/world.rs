@@ -6,7 +6,8 @@ use jiff::Timestamp;
 use lossless_upgrade::workflow::checks::{GUARDS, Guard};
 use lossless_upgrade::workflow::ordinals::Ordinal;
 use lossless_upgrade::workflow::plan::Plan;
-use lossless_upgrade::workflow::state::{Actions, State, Step};
+use lossless_upgrade::workflow::state::{State, Step};
+use lossless_upgrade::workflow::words::Actions;
 
 use super::balancer::Balancer;
 use super::cluster::Cluster;

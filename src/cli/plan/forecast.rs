@@ -137,11 +137,11 @@ fn why(plan: &Plan, state: &State, seen: &Observed) -> Why {
     }
     let Some(set) = &seen.set else { return Why::IfChanged };
     let revision = set.update_revision.as_ref();
-    let behind = seen.pods.values().any(|pod| Some(&pod.revision) != revision);
-    let given_up = state.rejected.as_ref().is_some_and(|rejected| {
-        rejected.images == plan.images && (!set.runs(&plan.images) || Some(&rejected.revision) == revision)
-    });
-    match (behind || !set.runs(&plan.images), given_up) {
+    let unwritten = !set.runs(&plan.images);
+    let behind = revision.is_none_or(|revision| !seen.behind(set, revision).is_empty());
+    let rejected = state.rejected.as_ref();
+    let given_up = rejected.is_some_and(|rejected| rejected.is_wanted(&plan.images, unwritten, revision));
+    match (behind || unwritten, given_up) {
         (true, true) => Why::IfRetried,
         (true, false) => Why::Wanted,
         (false, _) => Why::IfChanged,

@@ -182,19 +182,17 @@ pub fn documents(text: &str) -> Result<Vec<serde_json::Value>, String> {
     serde_saphyr::from_multiple(text).map_err(|error| format!("it is no YAML: {error}"))
 }
 
-/// What is assumed of pods that nobody has seen.
-const START: Duration = Duration::from_secs(20);
-
 /// How long pods take, by those that are there.
 fn assumptions<'a>(set: Option<&StatefulSet>, pods: impl Iterator<Item = &'a Pod>) -> Assumptions {
     let mut starts: Vec<i64> = pods.filter_map(start).collect();
     starts.sort_unstable();
     let middle = starts.get(starts.len() / 2).and_then(|seconds| u64::try_from(*seconds).ok());
+    let unseen = Assumptions::default();
     Assumptions {
-        start: middle.map_or(START, |seconds| Duration::from_secs(seconds.max(1))),
+        start: middle.map_or(unseen.start, |seconds| Duration::from_secs(seconds.max(1))),
         start_seen: middle.is_some(),
         end: Duration::from_secs(1) + set.and_then(pre_stop).unwrap_or_default(),
-        ..Assumptions::default()
+        ..unseen
     }
 }
 

@@ -52,8 +52,7 @@ pub struct World {
     ready: BTreeMap<Ordinal, Timestamp>,
     /// When each pod that ends will be gone.
     gone: BTreeMap<Ordinal, Timestamp>,
-    /// Since when the levers are as they are, and when that will be in force.
-    written: Timestamp,
+    /// When the levers as they are will be in force.
     in_force: Timestamp,
     held: OrdinalSet,
     /// Since when each pod that is counted has been quiet.
@@ -79,7 +78,6 @@ impl World {
             assumed,
             ready: BTreeMap::new(),
             gone: BTreeMap::new(),
-            written: now,
             in_force: now,
             held: state.detached.clone(),
             quiet: BTreeMap::new(),
@@ -240,7 +238,6 @@ impl World {
             }
             Effect::SetLevers { detached, .. } => {
                 self.held.clone_from(detached);
-                self.written = self.now;
                 self.in_force = later(self.now, self.assumed.follow);
             }
             Effect::Delete { ordinal, .. } => {

@@ -8,7 +8,7 @@ use futures::{StreamExt, stream};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{Event, Pod};
 use kube::runtime::reflector::{Store, store};
-use kube::runtime::watcher::{Config, Error as WatchError, watch_object};
+use kube::runtime::watcher::{Config, Error as WatchError};
 use kube::runtime::{WatchStreamExt as _, reflector, watcher};
 use kube::{Api, ResourceExt};
 use tokio::signal::unix::{SignalKind, signal};
@@ -18,24 +18,23 @@ use super::screen::{Canvas, size};
 use super::view::{self, Scene};
 use crate::api::LosslessUpgrade;
 use crate::cli::Answer;
+use crate::cli::changes::{Change, changes, told};
 use crate::cli::code::{CliError, Code};
 use crate::cli::fetch::{Cluster, about, newest_first, shown};
 use crate::cli::text::Paint;
 use crate::cli::verdict::{Verdict, verdict};
-use crate::cli::wait::{is_for_good, told, within};
+use crate::cli::wait::within;
 use crate::controller::observe::pod_selector;
-use crate::workflow::ordinals::Ordinal;
+use crate::workflow::ordinals::ordinal_of;
 
 /// Ages and the time that is left are drawn anew this often.
 const TICK: Duration = Duration::from_secs(1);
 
 enum News {
-    Object(Option<Box<LosslessUpgrade>>),
-    Set(Option<Box<StatefulSet>>),
+    /// Of the object or the StatefulSet.
+    Main(Change),
     Others,
-    /// The object or the StatefulSet is not followed just now.
-    Trouble(WatchError),
-    /// What is shown beside them is not.
+    /// What is shown beside them is not followed just now.
     Beside(WatchError),
     Clock,
     Resized,
@@ -82,37 +81,24 @@ async fn follow(
     paint: Paint,
     out: &mut Output,
 ) -> Result<Code, CliError> {
-    let name = object.name_any();
     let (pods, pod_news) = mirrored::<Pod>(cluster, set.as_ref().and_then(pod_selector), None);
     let (events, event_news) = mirrored::<Event>(cluster, None, Some(about(&object)));
-    let sets: Api<StatefulSet> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
-    let set_news = watch_object(sets, &object.spec.target_ref.name);
-    let mut news = stream::select_all([
-        watch_object(cluster.upgrades(), &name)
-            .map(|news| news.map_or_else(News::Trouble, |object| News::Object(object.map(Box::new))))
-            .boxed(),
-        set_news.map(|news| news.map_or_else(News::Trouble, |set| News::Set(set.map(Box::new)))).boxed(),
-        pod_news,
-        event_news,
-        clock()?,
-    ]);
+    let changes = changes(cluster, &object).map(News::Main).boxed();
+    let mut news = stream::select_all([changes, pod_news, event_news, clock()?]);
     let mut live = Live { object, set, pods, events, trouble: None };
     let mut paint = paint;
     out.show(&live, cluster, paint)?;
     while let Some(next) = news.next().await {
         match next {
-            News::Object(Some(new)) => {
+            News::Main(Change::Object(new)) => {
                 live.object = *new;
                 live.trouble = None;
             }
-            News::Object(None) => {
-                return Err(CliError::Senseless(format!("LosslessUpgrade {name} was deleted meanwhile")));
+            News::Main(Change::Set(new)) => live.set = new.map(|set| *set),
+            News::Main(Change::Trouble(why)) => {
+                live.trouble = Some(format!("No answer, trying again: {why}"));
             }
-            News::Set(new) => live.set = new.map(|set| *set),
-            News::Trouble(error) if is_for_good(&error) => {
-                return Err(CliError::Senseless(format!("{name} cannot be watched: {}", told(&error))));
-            }
-            News::Trouble(error) => live.trouble = Some(format!("No answer, trying again: {}", told(&error))),
+            News::Main(Change::Over(error)) => return Err(error),
             News::Beside(error) => live.trouble = Some(format!("Not all can be shown: {}", told(&error))),
             News::Others => live.trouble = None,
             News::Resized => {
@@ -210,7 +196,9 @@ impl Output {
         match self {
             Self::Screen(canvas) => {
                 let copies = live.pods.state();
-                let pods = copies.iter().filter_map(|pod| Some((ordinal(pod, &live.object)?, &**pod)));
+                let target = &live.object.spec.target_ref.name;
+                let pods =
+                    copies.iter().filter_map(|pod| Some((ordinal_of(target, &pod.name_any())?, &**pod)));
                 let events = live.events.state();
                 let scene = Scene {
                     object: &live.object,
@@ -239,9 +227,4 @@ impl Output {
             }
         }
     }
-}
-
-fn ordinal(pod: &Pod, object: &LosslessUpgrade) -> Option<Ordinal> {
-    let rest = pod.metadata.name.as_deref()?.strip_prefix(object.spec.target_ref.name.as_str())?;
-    rest.strip_prefix('-')?.parse().ok()
 }

@@ -28,11 +28,13 @@ use crate::workflow::observed::{DrainView, Observed};
 use crate::workflow::ordinals::Ordinal;
 use crate::workflow::plan::Plan;
 use crate::workflow::span::Span;
-use crate::workflow::state::{Actions, State};
+use crate::workflow::state::State;
+use crate::workflow::words::Actions;
 
 pub use levers::lever_title;
 pub use pods::{explained_per_second, of as pods_of, selector as pod_selector, view as pod_view};
 pub use preflight::selecting;
+pub use set::view as set_view;
 
 /// One look: what the procedure sees, and the objects behind it, whose versions each write carries.
 pub struct Look {

@@ -14,7 +14,7 @@ use crate::drain::PodTarget;
 use crate::drain::ports::resolve_target_ports;
 use crate::drain::socket::{CounterState, counter_state, counters};
 use crate::workflow::observed::{CounterView, ImageView, PodView};
-use crate::workflow::ordinals::Ordinal;
+use crate::workflow::ordinals::{Ordinal, ordinal_of};
 
 /// A pod whose Ready condition is as old as the pod itself was never Ready. The kubelet writes both
 /// at its first look, in seconds that may differ by one.
@@ -44,11 +44,11 @@ pub async fn of(
     let pods = list.map_err(Error::api("listing the pods"))?.items.into_iter();
     let owned =
         |pod: &Pod| pod.owner_references().iter().any(|owner| Some(&owner.uid) == set.metadata.uid.as_ref());
-    let prefix = format!("{}-", set.name_any());
+    let name = set.name_any();
     Ok(pods
         .filter(owned)
         .filter_map(|pod| {
-            let ordinal = pod.metadata.name.as_deref()?.strip_prefix(&prefix)?.parse().ok()?;
+            let ordinal = ordinal_of(&name, pod.metadata.name.as_deref()?)?;
             Some((ordinal, pod))
         })
         .collect())

@@ -13,6 +13,9 @@ use crate::workflow::observed::SetView;
 pub const COUNTER_SPARE: Duration = Duration::from_hours(2);
 
 /// The StatefulSet as the procedure sees it.
+///
+/// # Errors
+/// It has no spec or no uid.
 pub fn view(set: &StatefulSet) -> Result<SetView, Error> {
     let spec = set.spec.as_ref().ok_or(Error::Incomplete("the StatefulSet has no spec"))?;
     let status = set.status.as_ref();

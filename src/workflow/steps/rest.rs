@@ -35,13 +35,12 @@ pub fn look(turn: &mut Turn<'_>) -> Next {
         Ok(images) => images,
         Err(problem) => return block(turn, problem),
     };
-    let behind = behind(turn, set, &revision);
+    let behind = turn.seen.behind(set, &revision);
     if set.deleting || (behind.is_empty() && !images) {
         return rest(turn, set, &revision);
     }
     if let Some(rejected) = &turn.state.rejected
-        && rejected.images == turn.plan.images
-        && (images || rejected.revision == revision)
+        && rejected.is_wanted(&turn.plan.images, images, Some(&revision))
     {
         let why = match &turn.state.rest {
             Rest::RolledBack(problem) | Rest::Aborted(problem) => format!("{}. ", problem.text),
@@ -140,17 +139,6 @@ pub fn template_change(plan: &Plan, set: &SetView) -> Result<bool, Problem> {
         change |= have != image;
     }
     Ok(change)
-}
-
-/// The pods that do not run the revision. A pod that is missing or on its way out is the
-/// StatefulSet controller's matter: it comes at the update revision.
-fn behind(turn: &Turn<'_>, set: &SetView, revision: &str) -> OrdinalSet {
-    let all = Observed::ordinals(set, 0, set.replicas);
-    all.iter()
-        .filter(|ordinal| {
-            turn.seen.pods.get(ordinal).is_some_and(|pod| !pod.terminating && pod.revision != revision)
-        })
-        .collect()
 }
 
 /// What stands against beginning a run, the first to be mended first.
