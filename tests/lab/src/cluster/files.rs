@@ -130,6 +130,10 @@ fn kubelet() -> Value {
         "cgroupDriver": "cgroupfs",
         // The lab measures requests, not fairness, so pods need no hierarchy of cgroups.
         "cgroupsPerQOS": false,
+        // Nobody asks for devices here. At its start the kubelet reads and writes a map of its container manager from
+        // two goroutines while this is on, and now and then ends by that (seen with 1.34.4: `concurrent map read and
+        // map write`, from `wipeResourceSlices`).
+        "featureGates": {"DynamicResourceAllocation": false},
         "enforceNodeAllocatable": ["none"],
         "failSwapOn": false,
         "oomScoreAdj": 0,
