@@ -15,12 +15,12 @@ use serde_json::{Value, json};
 use super::Context;
 use super::error::Error;
 use super::names::{FENCE, FINALIZER, MANAGER, MARKER};
-use super::observe::{Look, lever_title, target};
+use super::observe::{Look, target};
 use super::record::Recorded;
 use super::session::Session;
 use crate::api::LosslessUpgrade;
 use crate::drain::socket::StartError;
-use crate::traffic::{WriteRecord, apply};
+use crate::traffic::{Site, WriteRecord, apply, pods};
 use crate::workflow::decision::Effect;
 use crate::workflow::observed::{Confirmation, Held};
 use crate::workflow::ordinals::{Ordinal, OrdinalSet};
@@ -149,7 +149,7 @@ async fn restore_template(scene: &Scene<'_>) -> Result<(), Error> {
     written.map(drop).map_err(Error::api("putting the old template back"))
 }
 
-/// Writes the first Service that is not as wanted; the next look goes on to the next one.
+/// Writes the first Service or pod that is not as wanted; the next look goes on to the next one.
 async fn set_lever(
     scene: &Scene<'_>,
     detached: &OrdinalSet,
@@ -159,12 +159,22 @@ async fn set_lever(
     let none = std::collections::BTreeMap::new();
     let name = &scene.object.spec.target_ref.name;
     let target = target(name, scene.look.set.as_ref(), &none);
+    let client = &scene.context.client;
     let mut views = scene.look.seen.levers.iter();
     for (lever, services) in &scene.look.levers {
-        let Some(key) = lever.key() else { continue };
+        let lever = match lever.site() {
+            Site::Nothing => continue,
+            Site::Services(lever) => lever,
+            Site::Pods(lever) => {
+                let Some((live, detach)) = pods::next(lever, &scene.look.pods, detached) else { continue };
+                let answer =
+                    apply::write(client.clone(), scene.namespace, live, lever.change(detach), MANAGER).await;
+                return answer.map(drop).map_err(Error::api("writing a pod's lever"));
+            }
+        };
         for live in services {
             // A Service that is gone has a view and no object.
-            let title = lever_title(lever.kind(), &live.name_any());
+            let title = lever.kind().title(&live.name_any());
             let Some(view) = views.find(|view| view.name == title) else { continue };
             let right = view.held == Held::Ordinals(detached.clone());
             let doubtful = matches!(view.confirmed, Confirmation::Doubtful(_));
@@ -178,10 +188,10 @@ async fn set_lever(
                 saved.find(|saved| saved.name == live.name_any()).and_then(|saved| saved.before.as_deref());
             let value =
                 if again { lever.again(live) } else { lever.render(live, &target, before, detached)? };
-            let client = scene.context.client.clone();
-            let answer = apply::write(client, scene.namespace, live, key, value.as_deref(), MANAGER).await;
+            let change = apply::annotate(lever.key(), value.as_deref());
+            let answer = apply::write(client.clone(), scene.namespace, live, change, MANAGER).await;
             let answer = answer.map_err(Error::api("writing a lever"))?;
-            let record = WriteRecord::of_answer(MANAGER, key, &answer, scene.context.clock.now());
+            let record = WriteRecord::of_answer(MANAGER, lever.key(), &answer, scene.context.clock.now());
             session.writes.insert((lever.kind(), live.name_any()), record);
             return Ok(());
         }
@@ -234,7 +244,7 @@ async fn fence_set(scene: &Scene<'_>, mark: Option<&str>) -> Result<(), Error> {
 
 async fn fence_lever(scene: &Scene<'_>, title: &str, mark: Option<&str>) -> Result<(), Error> {
     let mut all = scene.look.levers.iter().flat_map(|(lever, services)| {
-        services.iter().map(move |service| (lever_title(lever.kind(), &service.name_any()), service))
+        services.iter().map(move |service| (lever.kind().title(&service.name_any()), service))
     });
     let Some((_, service)) = all.find(|(name, _)| name == title) else { return Ok(()) };
     set_mark(scene, service, mark).await.map_err(Error::api("marking a Service"))

@@ -13,14 +13,14 @@ use super::error::{Class, Error};
 use super::names::FINALIZER;
 use super::observe::{self, Look, pod_selector};
 use super::record::{self, Recorded};
-use super::session::{self, Session};
+use super::session::{self, Session, Wanted};
 use super::{Controller, Guarded, measure, report};
 use crate::api::{LosslessUpgrade, LosslessUpgradeStatus, plan, record as status_record};
 use crate::runtime::metrics::Key;
 use crate::traffic::apply::best_write_moment;
 use crate::workflow;
 use crate::workflow::decision::{Decision, Effect};
-use crate::workflow::observed::Observed;
+use crate::workflow::observed::{Observed, Site};
 use crate::workflow::reasons::{Problem, Reason};
 use crate::workflow::state::{Rest, State};
 
@@ -145,7 +145,9 @@ async fn look(
     }
     // report (events, metrics) and what is to be watched from here on
     let selector = seen.set.as_ref().filter(|_| decision.state.run.is_some()).and_then(pod_selector);
-    session.watch(&context.client, &controller.waker, key, selector.as_deref());
+    let slices = seen.seen.levers.iter().any(|lever| lever.site == Site::Pods);
+    let wanted = selector.map(|selector| Wanted { selector, slices });
+    session.watch(&context.client, &controller.waker, key, wanted);
     seen.count(controller, &object, &decision.state, session, key);
     measure::show(&context.metrics, key, &object, &status, &seen.seen);
     measure::count(&context.metrics, key, &state, &decision.state, &decision.notes, now);

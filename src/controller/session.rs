@@ -2,14 +2,17 @@
 //! it a wait takes longer, and never shorter.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt::Debug;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::{Pod, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::core::PartialObjectMeta;
 use kube::runtime::watcher;
-use kube::{Api, ResourceExt};
+use kube::{Api, Resource, ResourceExt};
 use tokio::task::AbortHandle;
 
 use super::count::Counting;
@@ -83,10 +86,19 @@ pub struct Session {
     watches: Option<Watches>,
 }
 
+/// What a run is woken by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// By what its pods are found.
+    pub selector: String,
+    /// `EndpointSlices` too: a lever on pods is confirmed by them.
+    pub slices: bool,
+}
+
 /// The watches of a run; they end with it.
 struct Watches {
-    selector: String,
-    tasks: [AbortHandle; 2],
+    wanted: Wanted,
+    tasks: Vec<AbortHandle>,
 }
 
 impl Drop for Watches {
@@ -146,24 +158,31 @@ impl Session {
         }
     }
 
-    /// Watches the run's pods and Services while there is a run, so that it is woken by them.
-    pub fn watch(&mut self, client: &kube::Client, waker: &Waker, key: &Key, selector: Option<&str>) {
-        match selector {
-            None => self.watches = None,
-            Some(selector) if self.watches.as_ref().is_some_and(|watches| watches.selector == selector) => {}
-            Some(selector) => {
-                let pods: Api<PartialObjectMeta<Pod>> = Api::namespaced(client.clone(), &key.namespace);
-                let services: Api<PartialObjectMeta<Service>> =
-                    Api::namespaced(client.clone(), &key.namespace);
-                let of_pods = watcher::Config::default().labels(selector);
-                let of_services = watcher::Config::default();
-                let tasks = [
-                    tokio::spawn(wake::on_change(pods, of_pods, waker.clone(), key.clone())).abort_handle(),
-                    tokio::spawn(wake::on_change(services, of_services, waker.clone(), key.clone()))
-                        .abort_handle(),
-                ];
-                self.watches = Some(Watches { selector: selector.to_owned(), tasks });
-            }
+    /// Watches what a run is about while there is a run, so that it is woken by it.
+    pub fn watch(&mut self, client: &kube::Client, waker: &Waker, key: &Key, wanted: Option<Wanted>) {
+        let Some(wanted) = wanted else {
+            self.watches = None;
+            return;
+        };
+        if self.watches.as_ref().is_some_and(|watches| watches.wanted == wanted) {
+            return;
         }
+        let all = watcher::Config::default;
+        let mut tasks = vec![
+            follow::<Pod>(client, waker, key, all().labels(&wanted.selector)),
+            follow::<Service>(client, waker, key, all()),
+        ];
+        if wanted.slices {
+            tasks.push(follow::<EndpointSlice>(client, waker, key, all()));
+        }
+        self.watches = Some(Watches { wanted, tasks });
     }
+}
+
+fn follow<K>(client: &kube::Client, waker: &Waker, key: &Key, config: watcher::Config) -> AbortHandle
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + Debug + Send + Sync + 'static,
+{
+    let api: Api<PartialObjectMeta<K>> = Api::namespaced(client.clone(), &key.namespace);
+    tokio::spawn(wake::on_change(api, config, waker.clone(), key.clone())).abort_handle()
 }

@@ -1,38 +1,43 @@
-//! The one place where traffic is moved: the write of a lever's annotation.
+//! The one place where traffic is moved: the write of a lever's object.
+
+use std::fmt::Debug;
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::NamespaceResourceScope;
 use kube::api::{Api, Patch, PatchParams};
-use kube::{Client, ResourceExt};
+use kube::{Client, Resource, ResourceExt};
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-/// Sets the annotation `key` of a Service to `value`, or takes it away, if the Service is still the
-/// object and the version that `live` is. Returns the Service as the API server stored it: make the
+/// Merges `change` into the metadata of an object, if it is still the object and the version that
+/// `live` is. Returns it as the API server stored it: make the
 /// [`WriteRecord`](super::WriteRecord) of it.
 ///
 /// # Errors
 /// Those of the API server. 409: the object changed; 422: it is another object of that name; for
-/// both look again. 404: the Service is gone. No answer: the write may have been made, look again.
-pub async fn write(
+/// both look again. 404: it is gone. No answer: the write may have been made, look again.
+pub async fn write<K>(
     client: Client,
     namespace: &str,
-    live: &Service,
-    key: &str,
-    value: Option<&str>,
+    live: &K,
+    mut change: Value,
     manager: &str,
-) -> Result<Service, kube::Error> {
+) -> Result<K, kube::Error>
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + Debug + DeserializeOwned,
+{
+    change["uid"] = json!(live.meta().uid);
+    change["resourceVersion"] = json!(live.meta().resource_version);
     let parameters = PatchParams { field_manager: Some(manager.to_owned()), ..PatchParams::default() };
-    let services: Api<Service> = Api::namespaced(client, namespace);
-    services.patch(&live.name_any(), &parameters, &Patch::Merge(patch(live, key, value))).await
+    let objects: Api<K> = Api::namespaced(client, namespace);
+    let patch = Patch::Merge(json!({"metadata": change}));
+    objects.patch(&live.name_any(), &parameters, &patch).await
 }
 
-/// A merge patch under the identity and version of `live`; null takes the annotation away.
-fn patch(live: &Service, key: &str, value: Option<&str>) -> Value {
-    json!({"metadata": {
-        "uid": live.metadata.uid,
-        "resourceVersion": live.metadata.resource_version,
-        "annotations": {key: value},
-    }})
+/// Sets the annotation, or takes it away: null does that in a merge patch.
+#[must_use]
+pub fn annotate(key: &str, value: Option<&str>) -> Value {
+    json!({"annotations": {key: value}})
 }
 
 /// Where in a second to write.
@@ -51,6 +56,7 @@ mod tests {
     use std::pin::pin;
 
     use axum::http::{Request, Response, StatusCode};
+    use k8s_openapi::api::core::v1::Service;
     use kube::client::Body;
 
     use super::*;
@@ -88,7 +94,7 @@ mod tests {
                 respond.send_response(Response::new(Body::from(answer)));
             };
             let live = live();
-            let write = write(client, "shop", &live, "weights", value, "lossless-upgrade");
+            let write = write(client, "shop", &live, annotate("weights", value), "lossless-upgrade");
             let (answer, ()) = tokio::join!(write, server);
             assert_eq!(answer.unwrap().metadata.resource_version.as_deref(), Some("7"));
         }
@@ -107,7 +113,8 @@ mod tests {
             respond.send_response(answer);
         };
         let live = live();
-        let (answer, ()) = tokio::join!(write(client, "shop", &live, "weights", None, "me"), server);
+        let (answer, ()) =
+            tokio::join!(write(client, "shop", &live, annotate("weights", None), "me"), server);
         assert!(matches!(answer, Err(kube::Error::Api(status)) if status.code == 409));
     }
 }

@@ -1,10 +1,11 @@
-//! What every lever must do, whatever it writes. A lever's tests call [`contract`] with Services of
-//! each shape that it knows.
+//! What every lever must do, whatever it writes. The tests of a lever on Services call [`contract`] with
+//! Services of each shape that it knows; those of a lever on pods call [`contract_on_pods`].
 
-use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::ResourceExt;
+use serde_json::{Value, json};
 
-use super::{Held, Lever, Target};
+use super::{Held, LeverKind, OnPods, OnService, PodHeld, Site, Target, of_saved};
 use crate::workflow::ordinals::OrdinalSet;
 
 fn ordinals(ordinals: &[u32]) -> OrdinalSet {
@@ -13,14 +14,14 @@ fn ordinals(ordinals: &[u32]) -> OrdinalSet {
 
 /// One Service under one lever, written the way the shell does.
 struct Hand<'a> {
-    lever: &'a dyn Lever,
+    lever: &'a dyn OnService,
     target: Target<'a>,
     before: Option<String>,
 }
 
 impl Hand<'_> {
     fn set(&self, live: &mut Service, value: Option<String>) {
-        let key = self.lever.key().expect("a lever that selects a Service writes something");
+        let key = self.lever.key();
         let annotations = live.metadata.annotations.get_or_insert_default();
         match value {
             Some(value) => annotations.insert(key.to_owned(), value),
@@ -42,7 +43,7 @@ impl Hand<'_> {
 }
 
 /// Holds a lever to its contract on every Service that it selects.
-pub(super) fn contract(lever: &dyn Lever, target: Target<'_>, all: &[Service]) {
+pub(super) fn contract(lever: &dyn OnService, target: Target<'_>, all: &[Service]) {
     let selection = lever.services(&target, all).unwrap();
     for service in all.iter().filter(|service| selection.services.contains(&service.name_any())) {
         let before = lever.value(service).map(str::to_owned);
@@ -110,4 +111,26 @@ fn refuses_what_it_cannot_read(hand: &Hand<'_>, mut live: Service) {
     assert!(matches!(hand.held(&live), Held::Unreadable { .. }), "never taken for detached or attached");
     let written = hand.lever.render(&live, &hand.target, hand.before.as_deref(), &ordinals(&[0]));
     assert!(written.is_err(), "never written over");
+}
+
+/// Holds a lever on pods to its contract on each of these pods, which are attached.
+pub(super) fn contract_on_pods(lever: &dyn OnPods, pods: &[Pod]) {
+    for pod in pods {
+        let mut live = serde_json::to_value(pod).unwrap();
+        let pod = |live: &Value| serde_json::from_value::<Pod>(live.clone()).unwrap();
+        let before = live.clone();
+        assert_eq!(lever.held(&pod(&live)), PodHeld::Attached);
+        for detached in [true, true, false, false, true, false] {
+            json_patch::merge(&mut live, &json!({"metadata": lever.change(detached)}));
+            let expected = if detached { PodHeld::Detached } else { PodHeld::Attached };
+            assert_eq!(lever.held(&pod(&live)), expected, "what was written is held");
+            assert_eq!(live == before, !detached, "all else stays, and nothing is left behind");
+        }
+    }
+    let (name, value) = lever.saved();
+    let again = of_saved(lever.kind(), name, Some(value));
+    assert_ne!(again.kind(), LeverKind::None);
+    let Site::Pods(again) = again.site() else { panic!("another kind of lever is made of what was saved") };
+    assert_eq!(again.saved(), lever.saved());
+    assert_eq!((again.change(true), again.change(false)), (lever.change(true), lever.change(false)));
 }

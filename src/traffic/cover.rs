@@ -46,7 +46,8 @@ pub(super) fn kind(spec: &ServiceSpec) -> &str {
     spec.type_.as_deref().unwrap_or("ClusterIP")
 }
 
-fn is_governing(target: &Target<'_>, service: &Service) -> bool {
+/// Whether it is the headless Service that gives the pods their names.
+pub(super) fn is_governing(target: &Target<'_>, service: &Service) -> bool {
     let cluster_ip = service.spec.as_ref().and_then(|spec| spec.cluster_ip.as_deref());
     service.name_any() == target.governing && cluster_ip == Some("None")
 }
@@ -80,7 +81,13 @@ mod tests {
     fn every_service_that_selects_the_pods_is_uncovered_unless_levered_ignored_or_governing() {
         use serde_json::json;
         let (labels, none) = (map(&[("app", "web"), ("tier", "front")]), BTreeMap::new());
-        let target = Target { set: "web", governing: "peers", pod_labels: &labels, pod_annotations: &none };
+        let target = Target {
+            set: "web",
+            governing: "peers",
+            pod_labels: &labels,
+            pod_annotations: &none,
+            selector: None,
+        };
         let app = json!({"app": "web"});
         let all = [
             service("public", &json!({"type": "LoadBalancer", "selector": app})),
@@ -109,7 +116,13 @@ mod tests {
     #[test]
     fn a_governing_service_with_a_virtual_ip_is_like_any_other() {
         let (labels, none) = (map(&[("app", "web")]), BTreeMap::new());
-        let target = Target { set: "web", governing: "web", pod_labels: &labels, pod_annotations: &none };
+        let target = Target {
+            set: "web",
+            governing: "web",
+            pod_labels: &labels,
+            pod_annotations: &none,
+            selector: None,
+        };
         let spec = serde_json::json!({"clusterIP": "10.96.0.7", "selector": {"app": "web"}});
         assert_eq!(uncovered(&target, &[service("web", &spec)], &[], &[]), ["web"]);
     }

@@ -7,13 +7,15 @@
 //! | `tke_service.rs` | lever `tkeService`: which Services, their problems and warnings |
 //! | `lb_rs_weight.rs`, `json.rs` | the annotation it writes: merged so that foreign bytes survive |
 //! | `sync_stamps.rs` | how it knows that a write is in force |
+//! | `pod_label.rs` | lever `podLabel`: a label of the pods by which Services select them |
+//! | `pods.rs`, `endpoints.rs` | what levers on pods share: all pods together; what EndpointSlices say of them |
 //! | `none.rs` | lever `none`: nothing to move |
 //! | `problems.rs` | what is wrong with a Service or a spec, in the user's words |
 //! | `cover.rs` | which Services send traffic to the pods, and which of them no lever covers |
 //! | `apply.rs` | the one place that writes |
 //! | `contract.rs` | the test that every lever must pass |
 //!
-//! A lever is pure over the object that it writes. It is level-based: each value is made anew from
+//! A lever is pure over the objects that it writes: Services or pods. It is level-based: each value is made anew from
 //! the live one, the value from before the run, and the ordinals to hold, so that a repeated, late
 //! or lost write heals by looking again.
 
@@ -21,9 +23,12 @@ pub mod apply;
 #[cfg(test)]
 mod contract;
 pub mod cover;
+mod endpoints;
 mod json;
 mod lb_rs_weight;
 mod none;
+mod pod_label;
+pub mod pods;
 mod problems;
 pub mod spec;
 pub mod sync_stamps;
@@ -33,9 +38,11 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::core::v1::{Pod, Service};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::workflow::ordinals::OrdinalSet;
 pub use json::Malformed;
@@ -54,6 +61,8 @@ pub struct Target<'a> {
     pub pod_labels: &'a BTreeMap<String, String>,
     /// Annotations of the pod template.
     pub pod_annotations: &'a BTreeMap<String, String>,
+    /// By what the StatefulSet finds its pods.
+    pub selector: Option<&'a LabelSelector>,
 }
 
 /// Every kind of lever. The text form is the name of its member in the spec.
@@ -62,19 +71,37 @@ pub struct Target<'a> {
 pub enum LeverKind {
     /// Annotation `lb-rs-weight` on Services of Tencent TKE.
     TkeService,
+    /// A label of the pods by which Services select them.
+    PodLabel,
     /// Nothing is moved.
     None,
 }
 
 impl LeverKind {
     /// Every kind.
-    pub const ALL: [Self; 2] = [Self::TkeService, Self::None];
+    pub const ALL: [Self; 3] = [Self::TkeService, Self::PodLabel, Self::None];
+
+    /// The kind of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.to_string() == name)
+    }
+
+    /// What a lever of this kind writes, as it is called in sentences.
+    #[must_use]
+    pub fn title(self, name: &str) -> String {
+        match self {
+            Self::TkeService | Self::None => format!("{self} on Service {name}"),
+            Self::PodLabel => format!("{self} {name}"),
+        }
+    }
 }
 
 impl fmt::Display for LeverKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::TkeService => "tkeService",
+            Self::PodLabel => "podLabel",
             Self::None => "none",
         })
     }
@@ -85,17 +112,39 @@ pub trait Lever: Send + Sync + fmt::Debug {
     /// Which lever this is.
     fn kind(&self) -> LeverKind;
 
-    /// Whether a detached ordinal is still detached after its pod was deleted and made again.
-    fn survives_recreation(&self) -> bool;
-
-    /// The annotation of a Service that this lever writes; `None` when it writes nothing.
-    fn key(&self) -> Option<&'static str>;
-
-    /// The Services that it will write, out of all Services of the namespace, sorted.
+    /// The Services whose connections it keeps away from a pod, out of all Services of the namespace, sorted.
     ///
     /// # Errors
     /// Everything that keeps the lever from working, found before anything is written.
     fn services(&self, target: &Target<'_>, all: &[Service]) -> Result<Selection, Vec<Problem>>;
+
+    /// What it writes, and how.
+    fn site(&self) -> Site<'_>;
+
+    /// As one of several.
+    fn boxed(self) -> Box<dyn Lever>
+    where
+        Self: Sized + 'static,
+    {
+        Box::new(self)
+    }
+}
+
+/// What a lever writes.
+#[derive(Clone, Copy, Debug)]
+pub enum Site<'a> {
+    /// Nothing.
+    Nothing,
+    /// An annotation of each Service, which names ordinals: a pod that is made again is still detached.
+    Services(&'a dyn OnService),
+    /// Each pod itself: a pod that is made again is attached.
+    Pods(&'a dyn OnPods),
+}
+
+/// A lever that writes an annotation of Services.
+pub trait OnService: Lever {
+    /// The annotation.
+    fn key(&self) -> &'static str;
 
     /// What of ours the live object holds. `before` is the value from before the run.
     fn held(&self, live: &Service, target: &Target<'_>, before: Option<&str>) -> Held;
@@ -122,10 +171,40 @@ pub trait Lever: Send + Sync + fmt::Debug {
     /// balancer.
     fn confirmed(&self, live: &Service, write: &WriteRecord, now: Timestamp) -> Confirmation;
 
-    /// The live value of [`Lever::key`]: what is saved as `before` when a run begins.
+    /// The live value of [`OnService::key`]: what is saved as `before` when a run begins.
     fn value<'a>(&self, live: &'a Service) -> Option<&'a str> {
-        annotation(live, self.key()?)
+        annotation(live, self.key())
     }
+}
+
+/// A lever that writes the pods.
+pub trait OnPods: Lever {
+    /// What a run saves of it: what it writes, and the value that an attached pod has there.
+    /// [`of_saved`] makes the lever of these two again.
+    fn saved(&self) -> (&str, &str);
+
+    /// Whether the pod is detached.
+    fn held(&self, pod: &Pod) -> PodHeld;
+
+    /// The merge patch of the pod's `metadata` that detaches or attaches it.
+    fn change(&self, detached: bool) -> Value;
+
+    /// Whether this Service sends connections to the pod while it is attached.
+    fn reaches(&self, service: &Service, pod: &Pod) -> bool;
+}
+
+/// What of ours a live pod holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PodHeld {
+    /// It is attached.
+    Attached,
+    /// It is detached.
+    Detached,
+    /// Somebody else wrote there.
+    Foreign {
+        /// What is there.
+        what: String,
+    },
 }
 
 /// The Services of a lever, and what the user should know about them.
@@ -185,20 +264,24 @@ pub enum Confirmation {
 /// # Errors
 /// When not exactly one member is set.
 pub fn lever(spec: &LeverSpec) -> Result<Box<dyn Lever>, SpecProblem> {
-    match spec {
-        LeverSpec { tke_service: Some(tke), none: None } => Ok(Box::new(tke_service::TkeService::new(tke))),
-        LeverSpec { tke_service: None, none: Some(spec::NoneSpec {}) } => Ok(Box::new(none::NoLever)),
-        LeverSpec { tke_service: None, none: None } => Err(SpecProblem::NoMember),
-        LeverSpec { tke_service: Some(_), none: Some(_) } => Err(SpecProblem::SeveralMembers),
-    }
+    let LeverSpec { tke_service, pod_label, none } = spec;
+    let members: [Option<Box<dyn Lever>>; 3] = [
+        tke_service.as_ref().map(|spec| tke_service::TkeService::new(spec).boxed()),
+        pod_label.as_ref().map(|spec| pod_label::PodLabel::new(&spec.key, &spec.value).boxed()),
+        none.as_ref().map(|spec::NoneSpec {}| none::NoLever.boxed()),
+    ];
+    let mut named = members.into_iter().flatten();
+    let lever = named.next().ok_or(SpecProblem::NoMember)?;
+    if named.next().is_some() { Err(SpecProblem::SeveralMembers) } else { Ok(lever) }
 }
 
-/// The lever of a kind with no settings: what puts back what a lever wrote that has left the spec since.
+/// The lever of what a run has saved, for one that has left the spec since: enough to put it back.
 #[must_use]
-pub fn of_kind(kind: LeverKind) -> Box<dyn Lever> {
+pub fn of_saved(kind: LeverKind, name: &str, before: Option<&str>) -> Box<dyn Lever> {
     match kind {
-        LeverKind::TkeService => Box::new(tke_service::TkeService::new(&spec::TkeServiceSpec::default())),
-        LeverKind::None => Box::new(none::NoLever),
+        LeverKind::TkeService => tke_service::TkeService::new(&spec::TkeServiceSpec::default()).boxed(),
+        LeverKind::PodLabel => pod_label::PodLabel::new(name, before.unwrap_or_default()).boxed(),
+        LeverKind::None => none::NoLever.boxed(),
     }
 }
 
@@ -224,17 +307,20 @@ pub(crate) fn annotation<'a>(service: &'a Service, key: &str) -> Option<&'a str>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use spec::{NoneSpec, TkeServiceSpec};
+    use spec::{NoneSpec, PodLabelSpec, TkeServiceSpec};
 
     #[test]
     fn an_item_is_exactly_one_lever_and_none_stands_alone() {
-        let tke = LeverSpec { tke_service: Some(TkeServiceSpec::default()), none: None };
-        let none = LeverSpec { tke_service: None, none: Some(NoneSpec {}) };
+        let tke = LeverSpec { tke_service: Some(TkeServiceSpec::default()), ..LeverSpec::default() };
+        let none = LeverSpec { none: Some(NoneSpec {}), ..LeverSpec::default() };
+        let label = PodLabelSpec { key: "serving".into(), value: "true".into() };
+        let label = LeverSpec { pod_label: Some(label), ..LeverSpec::default() };
         let both = LeverSpec { none: Some(NoneSpec {}), ..tke.clone() };
         for (specs, expected) in [
             (vec![tke.clone()], Ok(1)),
             (vec![none.clone()], Ok(1)),
-            (vec![tke.clone(), tke.clone()], Ok(2)),
+            (vec![tke.clone(), label.clone()], Ok(2)),
+            (vec![label, none.clone()], Err(SpecProblem::NoneNotAlone)),
             (vec![], Err(SpecProblem::Empty)),
             (vec![LeverSpec::default()], Err(SpecProblem::NoMember)),
             (vec![both], Err(SpecProblem::SeveralMembers)),
@@ -248,6 +334,7 @@ mod tests {
     fn a_kind_is_written_as_its_member_in_the_spec() {
         for kind in LeverKind::ALL {
             assert_eq!(serde_json::to_value(kind).unwrap(), kind.to_string());
+            assert_eq!(LeverKind::named(&kind.to_string()), Some(kind));
         }
     }
 }

@@ -1,12 +1,10 @@
-//! Lever `none`: there is nothing to move, so nothing is written and all is confirmed.
+//! Lever `none`: there is nothing to move, so nothing is written.
 
-use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Service;
 
-use super::{Confirmation, Held, Lever, LeverKind, Problem, Selection, Target, WriteRecord};
-use crate::workflow::ordinals::OrdinalSet;
+use super::{Lever, LeverKind, Problem, Selection, Site, Target};
 
-/// Selects no Service; what it says about one is never asked by a caller that walks its selection.
+/// Selects no Service and writes nothing.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct NoLever;
 
@@ -15,37 +13,11 @@ impl Lever for NoLever {
         LeverKind::None
     }
 
-    fn survives_recreation(&self) -> bool {
-        true
-    }
-
-    fn key(&self) -> Option<&'static str> {
-        None
-    }
-
     fn services(&self, _: &Target<'_>, _: &[Service]) -> Result<Selection, Vec<Problem>> {
         Ok(Selection::default())
     }
 
-    fn held(&self, _: &Service, _: &Target<'_>, _: Option<&str>) -> Held {
-        Held::Ordinals(OrdinalSet::new())
-    }
-
-    fn render(
-        &self,
-        _: &Service,
-        _: &Target<'_>,
-        before: Option<&str>,
-        _: &OrdinalSet,
-    ) -> Result<Option<String>, Problem> {
-        Ok(before.map(str::to_owned))
-    }
-
-    fn again(&self, _: &Service) -> Option<String> {
-        None
-    }
-
-    fn confirmed(&self, _: &Service, write: &WriteRecord, now: Timestamp) -> Confirmation {
-        Confirmation::Confirmed { at: write.at.unwrap_or(now) }
+    fn site(&self) -> Site<'_> {
+        Site::Nothing
     }
 }

@@ -69,6 +69,60 @@ pub enum Problem {
         /// The annotation that the lever writes.
         with: &'static str,
     },
+    /// A label that is Kubernetes' own.
+    #[error("label {label} is Kubernetes' own; use another one in the lever podLabel")]
+    LabelReserved {
+        /// Key and value.
+        label: String,
+    },
+    /// Taking the label off would cost the StatefulSet its pod.
+    #[error(
+        "label {label} is in the selector of StatefulSet {set}: without it the pod would be let go. Use a label in the lever podLabel that is in the pod template only"
+    )]
+    LabelInSelector {
+        /// Key and value.
+        label: String,
+        /// The StatefulSet.
+        set: String,
+    },
+    /// A new pod would come without the label.
+    #[error(
+        "the pod template of StatefulSet {set} has no label {label}, so a new pod would get no connections; add it to the template, and to the pods that run (`kubectl label pod`)"
+    )]
+    LabelNotInTemplate {
+        /// Key and value.
+        label: String,
+        /// The StatefulSet.
+        set: String,
+    },
+    /// Taking the label off would cost the pod its name.
+    #[error(
+        "the governing headless Service {service} selects by the label {label}: without it a pod would lose its DNS name. Take the label out of its selector"
+    )]
+    LabelInGoverning {
+        /// Key and value.
+        label: String,
+        /// The Service.
+        service: String,
+    },
+    /// No connection depends on the label.
+    #[error(
+        "no Service that selects the pods of StatefulSet {set} selects by the label {label}; add it to the selectors of the Services"
+    )]
+    LabelUnused {
+        /// Key and value.
+        label: String,
+        /// The StatefulSet.
+        set: String,
+    },
+    /// A pod does not serve before the run.
+    #[error(
+        "{held}, so it is not known whether it is to serve; put it back, or delete the pod if it serves nobody"
+    )]
+    NotAttached {
+        /// Lever and pods.
+        held: String,
+    },
     /// The annotation that the lever would write holds something it does not understand.
     #[error("annotation {key} on Service {service} cannot be merged into: {why}; correct or remove it")]
     Malformed {
@@ -125,7 +179,7 @@ pub enum SpecProblem {
     #[error("spec.traffic.levers is empty; name at least one lever, or `none: {{}}`")]
     Empty,
     /// An item without a member.
-    #[error("an item of spec.traffic.levers names no lever; set exactly one of tkeService, none")]
+    #[error("an item of spec.traffic.levers names no lever; set exactly one of tkeService, podLabel, none")]
     NoMember,
     /// An item with more than one.
     #[error("an item of spec.traffic.levers names several levers; make one item of each")]

@@ -13,6 +13,10 @@ pub struct LeverSpec {
     /// `LoadBalancer` in direct access mode.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tke_service: Option<TkeServiceSpec>,
+    /// Every cluster: a label is taken off the pod, by which the Services select it. It also covers clients inside the
+    /// cluster, beside a cloud's lever or alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pod_label: Option<PodLabelSpec>,
     /// Nothing is moved, for applications whose clients find their own way round a pod that goes. Stands alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub none: Option<NoneSpec>,
@@ -35,6 +39,27 @@ pub struct TkeServiceSpec {
     pub confirm_after: Option<Span>,
 }
 
+/// The lever `podLabel`. The label stands in the pod template and in the selector of each Service that is to be
+/// covered, never in the StatefulSet's selector nor in that of its governing headless Service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PodLabelSpec {
+    /// Key of the label, for example `serving`.
+    #[schemars(
+        length(min = 1, max = 317),
+        regex(pattern = r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$")
+    )]
+    pub key: String,
+    /// Value of the label while the pod serves. Default `true`.
+    #[serde(default = "yes")]
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$"))]
+    pub value: String,
+}
+
+fn yes() -> String {
+    "true".to_owned()
+}
+
 /// The lever `none`. It has no settings.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct NoneSpec {}
@@ -52,12 +77,15 @@ mod tests {
 
     #[test]
     fn nothing_has_to_be_written_that_has_a_meaning_when_left_out() {
+        let label = json!({"podLabel": {"key": "serving"}});
+        let spec: LeverSpec = serde_json::from_value(label).unwrap();
+        assert_eq!(spec.pod_label.map(|label| label.value).as_deref(), Some("true"));
         for text in [json!({"tkeService": {}}), json!({"none": {}})] {
             let spec: LeverSpec = serde_json::from_value(text.clone()).unwrap();
             assert_eq!(serde_json::to_value(spec).unwrap(), text);
         }
         let schema = serde_json::to_string(&schemars::schema_for!(LeverSpec)).unwrap();
-        assert!(!schema.contains("\"required\""), "{schema}");
+        assert_eq!(schema.matches("\"required\"").count(), 1, "only the label's key: {schema}");
     }
 
     #[test]
@@ -66,6 +94,6 @@ mod tests {
         let spec: LeverSpec = serde_json::from_value(text).unwrap();
         let expected =
             TkeServiceSpec { services: vec!["nginx".into()], confirm_after: Some(Span::seconds(30)) };
-        assert_eq!(spec, LeverSpec { tke_service: Some(expected), none: None });
+        assert_eq!(spec, LeverSpec { tke_service: Some(expected), ..LeverSpec::default() });
     }
 }

@@ -14,7 +14,8 @@ use super::lb_rs_weight::{self, Ours, Port};
 use super::spec::TkeServiceSpec;
 use super::sync_stamps::{self, BEGIN};
 use super::{
-    Confirmation, Held, Lever, LeverKind, Problem, Selection, Target, Warning, WriteRecord, annotation,
+    Confirmation, Held, Lever, LeverKind, OnService, Problem, Selection, Site, Target, Warning, WriteRecord,
+    annotation,
 };
 use crate::workflow::ordinals::OrdinalSet;
 use crate::workflow::span::Span;
@@ -141,14 +142,6 @@ impl Lever for TkeService {
         LeverKind::TkeService
     }
 
-    fn survives_recreation(&self) -> bool {
-        true
-    }
-
-    fn key(&self) -> Option<&'static str> {
-        Some(WEIGHTS)
-    }
-
     fn services(&self, target: &Target<'_>, all: &[Service]) -> Result<Selection, Vec<Problem>> {
         let found = self.candidates(target, all)?;
         let mut problems: Vec<_> = found.iter().flat_map(|service| problems(target, service)).collect();
@@ -163,6 +156,16 @@ impl Lever for TkeService {
             services: found.iter().map(|service| service.name_any()).collect(),
             warnings: found.iter().flat_map(|service| self.warnings(service)).collect(),
         })
+    }
+
+    fn site(&self) -> Site<'_> {
+        Site::Services(self)
+    }
+}
+
+impl OnService for TkeService {
+    fn key(&self) -> &'static str {
+        WEIGHTS
     }
 
     fn held(&self, live: &Service, target: &Target<'_>, before: Option<&str>) -> Held {

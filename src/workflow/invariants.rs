@@ -227,7 +227,7 @@ fn levers_are_restored(moment: &Moment<'_>) -> Result<(), String> {
     if ended(moment).is_none() || moment.seen.deleting {
         return Ok(());
     }
-    let left = moment.seen.levers.iter().find(|lever| !lever.restored || lever.fence.is_some());
+    let left = moment.seen.levers.iter().find(|lever| !lever.restored || lever.fence().is_some());
     left.map_or(Ok(()), |lever| Err(format!("{} still holds something of ours", lever.name)))
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::decision::Effect;
-use super::observed::{Confirmation, Held};
+use super::observed::{Confirmation, Held, LeverView, Site};
 use super::ordinals::OrdinalSet;
 use super::reasons::{Problem, Reason};
 use super::state::{Goal, Run, Step};
@@ -90,8 +90,7 @@ fn whom(turn: &Turn<'_>, ordinals: &OrdinalSet) -> String {
 /// be written against without end. A run that goes on waits for the user then; one that only has to
 /// leave tries again after a while.
 pub fn write(turn: &mut Turn<'_>, run: &mut Run, again: bool, message: String) -> Next {
-    let levers = u32::try_from(turn.seen.levers.len()).unwrap_or(u32::MAX);
-    if run.lever_writes >= levers.saturating_mul(MOST_WRITES) {
+    if run.lever_writes >= objects(turn, run).saturating_mul(MOST_WRITES) {
         let goes_on = matches!(run.goal, Goal::Upgrade | Goal::RollBack) && run.step != Step::Restore;
         let told = format!(
             "{message}: written {} times in this step and still not in force. Nothing is deleted. Look for another writer of the annotation, and at the events of the Service",
@@ -110,6 +109,16 @@ pub fn write(turn: &mut Turn<'_>, run: &mut Run, again: bool, message: String) -
     }
     run.lever_writes += 1;
     Next::Act(Effect::SetLevers { detached: turn.state.detached.clone(), again }, message)
+}
+
+/// How many objects a change of the levers may write.
+fn objects(turn: &Turn<'_>, run: &Run) -> u32 {
+    let pods = run.batch.ordinals.len().max(turn.state.detached.len()).max(1);
+    let of = |lever: &LeverView| match lever.site {
+        Site::Object { .. } => 1,
+        Site::Pods => pods,
+    };
+    u32::try_from(turn.seen.levers.iter().map(of).sum::<usize>()).unwrap_or(u32::MAX)
 }
 
 /// A moment as it stands in messages.

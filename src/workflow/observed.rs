@@ -125,7 +125,7 @@ pub enum CounterView {
     Refused(String),
 }
 
-/// One object that a lever writes.
+/// One object that a lever writes, or all pods where it writes these.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeverView {
     /// Kind and name, for messages: `tkeService on Service nginx`.
@@ -136,8 +136,20 @@ pub struct LeverView {
     pub confirmed: Confirmation,
     /// Nothing of ours is left in it, byte for byte where nobody else wrote since.
     pub restored: bool,
-    /// The value of our fence annotation; it is no part of `restored`.
-    pub fence: Option<String>,
+    /// What it writes.
+    pub site: Site,
+}
+
+/// What a lever writes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Site {
+    /// One object, which names ordinals: a pod that is made again is still detached.
+    Object {
+        /// The value of our fence annotation; it is no part of `restored`.
+        fence: Option<String>,
+    },
+    /// Each pod itself. An ordinal without a pod is held, and is not any more when a pod comes.
+    Pods,
 }
 
 /// What a lever's object holds of ours.
@@ -178,6 +190,17 @@ pub enum DrainView {
     },
     /// Every probe at or below its threshold, seen for this long.
     Quiet(Duration),
+}
+
+impl LeverView {
+    /// Our mark on the one object that it writes.
+    #[must_use]
+    pub const fn fence(&self) -> Option<&String> {
+        match &self.site {
+            Site::Object { fence } => fence.as_ref(),
+            Site::Pods => None,
+        }
+    }
 }
 
 impl SetView {

@@ -8,7 +8,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::decision::Effect;
-use super::observed::Held;
+use super::observed::{Held, PodView, Site};
+use super::ordinals::{Ordinal, OrdinalSet};
 use super::state::{Run, Step};
 use super::turn::{Next, Turn, Wait, later};
 
@@ -44,22 +45,49 @@ pub fn look(turn: &Turn<'_>, run: &mut Run) -> Option<Next> {
         Held::Ordinals(_) | Held::Foreign(_) => true,
         Held::Unreadable(_) => false,
     };
-    if let Some(lever) = turn.seen.levers.iter().find(|lever| there(&lever.held) && stale(&lever.fence)) {
-        let text = format!("Taking over: making sure that no late write reaches {}", lever.name);
-        let effect = Effect::FenceLever { lever: lever.name.clone(), mark: Some(mark.clone()) };
-        return Some(Next::Act(effect, text));
+    for lever in turn.seen.levers.iter().filter(|lever| there(&lever.held)) {
+        match &lever.site {
+            Site::Object { fence } if stale(fence) => {
+                let text = format!("Taking over: making sure that no late write reaches {}", lever.name);
+                let effect = Effect::FenceLever { lever: lever.name.clone(), mark: Some(mark.clone()) };
+                return Some(Next::Act(effect, text));
+            }
+            Site::Object { .. } => {}
+            Site::Pods => {
+                // The one write that can be under way is about a pod that is to be held or is held still.
+                let pods = reached(turn, run, &lever.held);
+                if let Some((ordinal, pod)) = pods.into_iter().find(|(_, pod)| stale(&pod.fence)) {
+                    let text = format!("Taking over: making sure that no late write reaches {}", pod.name);
+                    let effect = Effect::Fence { ordinal, uid: pod.uid.clone(), mark: mark.clone() };
+                    return Some(Next::Act(effect, text));
+                }
+            }
+        }
     }
     run.fencing = false;
     None
 }
 
-/// Takes our marks off again, at the end of the run.
+/// The pods that a late write of a lever on pods may reach.
+fn reached<'a>(turn: &Turn<'a>, run: &Run, held: &Held) -> Vec<(Ordinal, &'a PodView)> {
+    let held = match held {
+        Held::Ordinals(held) => held.clone(),
+        Held::Foreign(_) | Held::Unreadable(_) => OrdinalSet::new(),
+    };
+    let batch = &run.batch.ordinals;
+    let all = turn.seen.pods.iter().filter(|(_, pod)| !pod.terminating);
+    all.map(|(ordinal, pod)| (*ordinal, pod))
+        .filter(|(one, _)| held.contains(*one) || batch.contains(*one) || turn.state.detached.contains(*one))
+        .collect()
+}
+
+/// Takes our marks off again, at the end of the run. Those of pods go with the pods.
 pub fn clear(turn: &Turn<'_>) -> Option<Next> {
     if let Some(set) = turn.set().filter(|set| set.fence.is_some() && !set.deleting) {
         let text = format!("Taking the mark off StatefulSet {}", set.name);
         return Some(Next::Act(Effect::FenceSet { mark: None }, text));
     }
-    let lever = turn.seen.levers.iter().find(|lever| lever.fence.is_some())?;
+    let lever = turn.seen.levers.iter().find(|lever| lever.fence().is_some())?;
     let text = format!("Taking the mark off {}", lever.name);
     Some(Next::Act(Effect::FenceLever { lever: lever.name.clone(), mark: None }, text))
 }

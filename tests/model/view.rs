@@ -9,7 +9,7 @@ use crate::workflow::decide_with;
 use crate::workflow::decision::{Decision, Effect};
 use crate::workflow::invariants::Moment;
 use crate::workflow::observed::{
-    Confirmation, CounterView, DrainView, Held, ImageView, LeverView, Observed, PodView, SetView,
+    Confirmation, CounterView, DrainView, Held, ImageView, LeverView, Observed, PodView, SetView, Site,
 };
 use crate::workflow::ordinals::OrdinalSet;
 use crate::workflow::state::{SavedLever, State};
@@ -221,7 +221,7 @@ impl View {
             held: Held::Ordinals(set(self.lever.value)),
             confirmed,
             restored: self.lever.value.is_empty(),
-            fence: name(self.lever.mark),
+            site: Site::Object { fence: name(self.lever.mark) },
         }
     }
 }

@@ -37,6 +37,17 @@ fn a_batch_of_two_goes_together_and_the_surge_has_two() {
 }
 
 #[test]
+fn a_label_of_the_pods_moves_the_clients_that_no_annotation_reaches() {
+    let mut world = World::new(3, one_by_one());
+    world.balancers.push(Balancer::by_label("serving", 1));
+    world.run_until(3, |_| false);
+    world.set_image("v2");
+    let world = tell("by_label", world);
+    assert_eq!(images(&world), ["v2"; 3]);
+    assert!(world.fewest_serving >= 3);
+}
+
+#[test]
 fn a_new_version_that_is_never_ready_is_found_by_the_surge_and_no_serving_pod_is_touched() {
     let mut world = upgrade(3, one_by_one());
     world.cluster.manners.insert("v2".into(), Manner::NeverReady);

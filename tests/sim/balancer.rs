@@ -1,8 +1,12 @@
 //! A load balancer that follows what a lever's object says, some time behind.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
-use lossless_upgrade::workflow::observed::{Confirmation, Held, LeverView};
-use lossless_upgrade::workflow::ordinals::OrdinalSet;
+use lossless_upgrade::workflow::observed::{Confirmation, Held, LeverView, Site};
+use lossless_upgrade::workflow::ordinals::{Ordinal, OrdinalSet};
+
+use super::cluster::Pod;
 
 /// How the load balancer behaves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -16,10 +20,20 @@ pub enum Manner {
     Vague,
 }
 
+/// What the operator writes for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// An annotation of the Service, which names ordinals.
+    Service,
+    /// A label of each pod; here those that it was taken off, by identity.
+    Pods(BTreeMap<Ordinal, String>),
+}
+
 /// One Service with the load balancer behind it.
 #[derive(Clone, Debug)]
 pub struct Balancer {
     pub name: String,
+    pub written: Written,
     pub manner: Manner,
     /// Seconds from a write until it is in force.
     pub lag: i64,
@@ -44,6 +58,7 @@ impl Balancer {
     pub fn new(name: &str, lag: i64) -> Self {
         Self {
             name: name.to_owned(),
+            written: Written::Service,
             manner: Manner::Follows,
             lag,
             value: OrdinalSet::new(),
@@ -58,6 +73,43 @@ impl Balancer {
         }
     }
 
+    /// One that follows a label of the pods.
+    pub fn by_label(name: &str, lag: i64) -> Self {
+        Self { written: Written::Pods(BTreeMap::new()), ..Self::new(name, lag) }
+    }
+
+    /// A pod that was made anew has the label, and gets connections as soon as it is Ready.
+    pub fn meet(&mut self, pods: &BTreeMap<Ordinal, Pod>) {
+        let Written::Pods(detached) = &mut self.written else { return };
+        detached.retain(|ordinal, uid| pods.get(ordinal).is_some_and(|pod| pod.uid == *uid));
+        let gone: Vec<Ordinal> = self.value.iter().filter(|one| !detached.contains_key(one)).collect();
+        for ordinal in gone {
+            self.value.remove(ordinal);
+            self.in_force.remove(ordinal);
+        }
+    }
+
+    /// The pod whose label is written next, and whether it is taken off.
+    pub fn next_pod(&self, pods: &BTreeMap<Ordinal, Pod>, detached: &OrdinalSet) -> Option<(Ordinal, bool)> {
+        let mut there = pods.iter().filter(|(_, pod)| pod.terminating.is_none()).map(|(one, _)| *one);
+        there
+            .find(|one| self.value.contains(*one) != detached.contains(*one))
+            .map(|one| (one, detached.contains(one)))
+    }
+
+    /// Our own write of a pod's label.
+    pub fn label(&mut self, ordinal: Ordinal, uid: &str, off: bool, now: i64) {
+        let Written::Pods(detached) = &mut self.written else { return };
+        if off {
+            detached.insert(ordinal, uid.to_owned());
+            self.value.insert(ordinal);
+        } else {
+            detached.remove(&ordinal);
+            self.value.remove(ordinal);
+        }
+        self.due = Some(now + self.lag);
+    }
+
     /// Our own write.
     pub fn write(&mut self, detached: &OrdinalSet, again: bool, now: i64) {
         self.version += 1;
@@ -70,6 +122,9 @@ impl Balancer {
     /// Somebody else takes our entries out.
     pub fn overwrite(&mut self, now: i64) {
         self.version += 1;
+        if let Written::Pods(detached) = &mut self.written {
+            detached.clear();
+        }
         self.value = OrdinalSet::new();
         self.due = Some(now + self.lag);
     }
@@ -89,18 +144,37 @@ impl Balancer {
     }
 
     /// What can be seen; `since` is when this process first saw the present value confirmed.
-    pub fn view(&self, since: Timestamp) -> LeverView {
+    pub fn view(&self, since: Timestamp, pods: &BTreeMap<Ordinal, Pod>, wanted: &OrdinalSet) -> LeverView {
+        let mut value = self.value.clone();
+        let site = match &self.written {
+            Written::Service => Site::Object { fence: self.fence.clone() },
+            Written::Pods(_) => {
+                let is_there = |one: &Ordinal| pods.get(one).is_some_and(|pod| pod.terminating.is_none());
+                value = value.iter().filter(is_there).collect();
+                for ordinal in wanted.iter().filter(|one| !is_there(one)) {
+                    value.insert(ordinal);
+                }
+                Site::Pods
+            }
+        };
         let held = match (&self.foreign, self.unreadable) {
             (_, true) => Held::Unreadable("the API server does not answer".into()),
             (Some(what), false) => Held::Foreign(what.clone()),
-            (None, false) => Held::Ordinals(self.value.clone()),
+            (None, false) => Held::Ordinals(value),
         };
         LeverView {
-            name: format!("tkeService on Service {}", self.name),
+            name: self.title(),
             held,
             confirmed: self.confirmation(since),
             restored: self.restored(),
-            fence: self.fence.clone(),
+            site,
+        }
+    }
+
+    pub fn title(&self) -> String {
+        match &self.written {
+            Written::Service => format!("tkeService on Service {}", self.name),
+            Written::Pods(_) => format!("podLabel {}", self.name),
         }
     }
 

@@ -60,6 +60,8 @@ pub struct Pod {
     /// When the drain counter in it was started.
     pub counter: Option<i64>,
     pub fence: Option<String>,
+    /// Moves with our marks and with its label.
+    pub version: u64,
     /// Its readiness probe fails until then.
     pub sick_until: i64,
     restarted: i64,
@@ -136,6 +138,7 @@ impl Cluster {
             opened: 0,
             counter: None,
             fence: None,
+            version: 0,
             sick_until: i64::MIN,
             restarted: now,
         };

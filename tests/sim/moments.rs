@@ -19,6 +19,8 @@ pub enum Story {
     OneByOne,
     /// Two pods at a time, behind two load balancers.
     InBatches,
+    /// Some clients come by a label of the pods.
+    ByLabel,
     /// One pod fewer serves meanwhile.
     WithoutSurge,
     /// The operator writes the template.
@@ -38,6 +40,7 @@ pub enum Story {
 pub const ALL: &[Story] = &[
     Story::OneByOne,
     Story::InBatches,
+    Story::ByLabel,
     Story::WithoutSurge,
     Story::Images,
     Story::OrderedReady,
@@ -48,8 +51,14 @@ pub const ALL: &[Story] = &[
 ];
 
 /// Those that lead to the new version.
-pub const GOOD: &[Story] =
-    &[Story::OneByOne, Story::InBatches, Story::WithoutSurge, Story::Images, Story::OrderedReady];
+pub const GOOD: &[Story] = &[
+    Story::OneByOne,
+    Story::InBatches,
+    Story::ByLabel,
+    Story::WithoutSurge,
+    Story::Images,
+    Story::OrderedReady,
+];
 
 /// Seconds that a story takes at most; only one that waits for something takes so long.
 pub const LONGEST: i64 = 250;
@@ -64,6 +73,7 @@ impl Story {
         match self {
             Self::OneByOne
             | Self::InBatches
+            | Self::ByLabel
             | Self::WithoutSurge
             | Self::Images
             | Self::OrderedReady
@@ -77,7 +87,12 @@ impl Story {
     /// Serving pods that there must be at each moment where nobody takes some away from outside.
     pub fn floor(self) -> usize {
         match self {
-            Self::OneByOne | Self::Images | Self::OrderedReady | Self::Aborting | Self::PuttingBack => 3,
+            Self::OneByOne
+            | Self::ByLabel
+            | Self::Images
+            | Self::OrderedReady
+            | Self::Aborting
+            | Self::PuttingBack => 3,
             Self::InBatches => 4,
             Self::WithoutSurge => 2,
             // One pod is broken, and one was evicted.
@@ -93,6 +108,7 @@ impl Story {
             | Self::OrderedReady
             | Self::RollingBack
             | Self::Aborting
+            | Self::ByLabel
             | Self::Mending
             | Self::PuttingBack => one_by_one(),
             Self::InBatches => Plan { batch: Amount::Count(2), ..one_by_one() },
@@ -104,6 +120,9 @@ impl Story {
         world.cluster.set.as_mut().unwrap().ordered_ready = self == Self::OrderedReady;
         if self == Self::InBatches {
             world.balancers.push(Balancer::new("web-more", 3));
+        }
+        if self == Self::ByLabel {
+            world.balancers.push(Balancer::by_label("serving", 1));
         }
         if self != Self::Images {
             world.set_image("v2");
@@ -119,6 +138,7 @@ impl Story {
         match self {
             Self::OneByOne
             | Self::InBatches
+            | Self::ByLabel
             | Self::WithoutSurge
             | Self::Images
             | Self::OrderedReady

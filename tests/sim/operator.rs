@@ -6,13 +6,13 @@ use std::time::Duration;
 use jiff::Timestamp;
 use lossless_upgrade::workflow::decision::{Decision, Effect};
 use lossless_upgrade::workflow::observed::{CounterView, DrainView, ImageView, Observed, PodView, SetView};
-use lossless_upgrade::workflow::ordinals::OrdinalSet;
+use lossless_upgrade::workflow::ordinals::{Ordinal, OrdinalSet};
 use lossless_upgrade::workflow::quiet::{Limits, Sample, Window};
 use lossless_upgrade::workflow::reasons::Reason;
 use lossless_upgrade::workflow::state::SavedLever;
 use lossless_upgrade::workflow::{counted, decide_with};
 
-use super::balancer::Balancer;
+use super::balancer::{Balancer, Written};
 use super::cluster::{Manner, Pod, revision};
 use super::world::{Probe, World};
 
@@ -38,6 +38,12 @@ pub struct Late {
 enum Owner {
     Set,
     Balancer(usize),
+    /// A pod's label, and whether it is taken off.
+    Label {
+        index: usize,
+        ordinal: Ordinal,
+        off: bool,
+    },
 }
 
 /// What a process knows that is recorded nowhere.
@@ -131,10 +137,37 @@ impl World {
     }
 
     /// One object at a time, the first that is not as it should be.
-    fn next_balancer(&self, detached: &OrdinalSet, again: bool) -> Option<usize> {
-        self.balancers.iter().position(|balancer| {
-            balancer.foreign.is_some() || balancer.value != *detached || (again && !balancer.confirmed())
+    fn next_write(&self, detached: &OrdinalSet, again: bool) -> Option<(Owner, u64)> {
+        self.balancers.iter().enumerate().find_map(|(index, balancer)| match balancer.written {
+            Written::Service => {
+                let wrong = balancer.foreign.is_some() || balancer.value != *detached;
+                (wrong || (again && !balancer.confirmed()))
+                    .then_some((Owner::Balancer(index), balancer.version))
+            }
+            Written::Pods(_) => {
+                let (ordinal, off) = balancer.next_pod(&self.cluster.pods, detached)?;
+                Some((Owner::Label { index, ordinal, off }, self.cluster.pods[&ordinal].version))
+            }
         })
+    }
+
+    fn set_lever(&mut self, owner: Owner, detached: &OrdinalSet, again: bool) {
+        let now = self.now;
+        self.counts.levers += 1;
+        match owner {
+            Owner::Set => {}
+            Owner::Balancer(index) => {
+                self.balancers[index].write(detached, again, now);
+                self.memory.confirmed.remove(&index);
+            }
+            Owner::Label { index, ordinal, off } => {
+                if let Some(pod) = self.cluster.pods.get_mut(&ordinal) {
+                    pod.version += 1;
+                    self.balancers[index].label(ordinal, &pod.uid, off, now);
+                }
+                self.memory.confirmed.remove(&index);
+            }
+        }
     }
 
     /// The object that an effect writes, and the version that it is looked at in. Deletes have the
@@ -144,9 +177,7 @@ impl World {
             Effect::Scale { .. } | Effect::RestoreTemplate | Effect::FenceSet { .. } => {
                 self.cluster.set.as_ref().map(|set| (Owner::Set, set.version))
             }
-            Effect::SetLevers { detached, again } => self
-                .next_balancer(detached, *again)
-                .map(|index| (Owner::Balancer(index), self.balancers[index].version)),
+            Effect::SetLevers { detached, again } => self.next_write(detached, *again),
             Effect::FenceLever { .. }
             | Effect::StartCounter { .. }
             | Effect::Delete { .. }
@@ -162,10 +193,18 @@ impl World {
         let unmoved = late.on.is_some_and(|(owner, version)| match owner {
             Owner::Set => self.cluster.set.as_ref().is_some_and(|set| set.version == version),
             Owner::Balancer(index) => self.balancers[index].version == version,
+            Owner::Label { ordinal, .. } => {
+                self.cluster.pods.get(&ordinal).is_some_and(|pod| pod.version == version)
+            }
         });
         if unmoved {
             self.happens(&format!("a stalled process wakes up: {:?}", late.effect));
-            self.apply(&late.effect);
+            match (&late.effect, late.on) {
+                (Effect::SetLevers { detached, again }, Some((owner, _))) => {
+                    self.set_lever(owner, &detached.clone(), *again);
+                }
+                (effect, _) => self.apply(effect),
+            }
         }
         unmoved
     }
@@ -210,10 +249,8 @@ impl World {
                 self.cluster.write(now, None, template.as_deref(), true);
             }
             Effect::SetLevers { detached, again } => {
-                if let Some(index) = self.next_balancer(detached, *again) {
-                    self.counts.levers += 1;
-                    self.balancers[index].write(detached, *again, now);
-                    self.memory.confirmed.remove(&index);
+                if let Some((owner, _)) = self.next_write(detached, *again) {
+                    self.set_lever(owner, detached, *again);
                 }
             }
             Effect::StartCounter { ordinal, uid } => {
@@ -234,6 +271,7 @@ impl World {
                 self.counts.fences += 1;
                 if let Some(pod) = self.cluster.pods.get_mut(ordinal).filter(|pod| pod.uid == *uid) {
                     pod.fence = Some(mark.clone());
+                    pod.version += u64::from(self.marks_move);
                 }
             }
             Effect::FenceSet { mark } => {
@@ -245,7 +283,7 @@ impl World {
             }
             Effect::FenceLever { lever, mark } => {
                 self.counts.fences += 1;
-                let name = |one: &&mut Balancer| format!("tkeService on Service {}", one.name) == *lever;
+                let name = |one: &&mut Balancer| one.title() == *lever;
                 if let Some(balancer) = self.balancers.iter_mut().find(name) {
                     balancer.fence.clone_from(mark);
                     balancer.version += u64::from(self.marks_move);
@@ -312,7 +350,12 @@ impl World {
                 .iter()
                 .map(|(ordinal, pod)| (*ordinal, self.pod(*ordinal, pod)))
                 .collect(),
-            levers: self.balancers.iter().enumerate().map(|(index, one)| one.view(since(index))).collect(),
+            levers: self
+                .balancers
+                .iter()
+                .enumerate()
+                .map(|(index, one)| one.view(since(index), &self.cluster.pods, &self.state.detached))
+                .collect(),
             drains: self.drains(),
             problems: Vec::new(),
             // As the shell does: only looked at while no run is under way.
@@ -320,7 +363,16 @@ impl World {
                 .balancers
                 .iter()
                 .filter(|_| self.state.run.is_none())
-                .map(|one| SavedLever { lever: "tkeService".into(), name: one.name.clone(), before: None })
+                .map(|one| match one.written {
+                    Written::Service => {
+                        SavedLever { lever: "tkeService".into(), name: one.name.clone(), before: None }
+                    }
+                    Written::Pods(_) => SavedLever {
+                        lever: "podLabel".into(),
+                        name: one.name.clone(),
+                        before: Some("true".into()),
+                    },
+                })
                 .collect(),
             templates: self
                 .cluster

@@ -131,6 +131,7 @@ impl World {
         let condemned = self.cluster.tick(self.now);
         self.judge_scale_down(&condemned);
         for balancer in &mut self.balancers {
+            balancer.meet(&self.cluster.pods);
             balancer.tick(self.now);
         }
         self.connect();

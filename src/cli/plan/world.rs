@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use crate::controller::observe::lever_title;
 use crate::workflow::counted;
 use crate::workflow::decision::Effect;
 use crate::workflow::observed::{
-    Confirmation, CounterView, DrainView, Held, ImageView, LeverView, Observed, PodView,
+    Confirmation, CounterView, DrainView, Held, ImageView, LeverView, Observed, PodView, Site,
 };
 use crate::workflow::ordinals::{Ordinal, OrdinalSet};
 use crate::workflow::plan::Plan;
@@ -151,9 +152,9 @@ impl World {
             held: Held::Ordinals(self.held.clone()),
             confirmed: confirmed.clone(),
             restored: self.held.is_empty(),
-            fence: None,
+            site: Site::Object { fence: None },
         };
-        saved.map(|saved| view(format!("{} on Service {}", saved.lever, saved.name))).collect()
+        saved.map(|saved| view(lever_title(saved))).collect()
     }
 
     /// What is due happens.

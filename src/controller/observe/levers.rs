@@ -1,102 +1,165 @@
-//! What the levers hold, Service by Service.
+//! What the levers hold: Service by Service, or pod by pod.
 
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::core::v1::{Pod, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::api::ListParams;
 use kube::{Api, ResourceExt};
 
-use super::{Look, target};
+use super::{Look, services, target};
 use crate::controller::error::Error;
 use crate::controller::names::{FENCE, MANAGER};
 use crate::controller::session::Session;
-use crate::traffic::{self, Lever, LeverKind, Target, WriteRecord};
-use crate::workflow::observed::{Confirmation, Held, LeverView, Observed};
-use crate::workflow::ordinals::OrdinalSet;
-use crate::workflow::state::State;
+use crate::traffic::pods::{self as of_pods, SERVICE_NAME};
+use crate::traffic::{self, Lever, LeverKind, OnPods, OnService, Site, Target, WriteRecord};
+use crate::workflow::observed::{Confirmation, Held, LeverView, Observed, Site as WrittenSite};
+use crate::workflow::ordinals::{Ordinal, OrdinalSet};
+use crate::workflow::state::{SavedLever, State};
 
 /// Levers that the run has written and that have left the spec since: they are still to be put back.
 pub fn left_behind(state: &State, levers: &[Box<dyn Lever>]) -> Vec<Box<dyn Lever>> {
-    let saved = state.saved.iter().flat_map(|saved| &saved.levers);
-    let mut kinds: Vec<LeverKind> = LeverKind::ALL
-        .into_iter()
-        .filter(|kind| saved.clone().any(|saved| saved.lever == kind.to_string()))
-        .collect();
-    kinds.retain(|kind| levers.iter().all(|lever| lever.kind() != *kind));
-    kinds.into_iter().map(traffic::of_kind).collect()
+    let mut left: Vec<Box<dyn Lever>> = Vec::new();
+    for saved in state.saved.iter().flat_map(|saved| &saved.levers) {
+        let Some(kind) = LeverKind::named(&saved.lever) else { continue };
+        if !levers.iter().chain(&left).any(|lever| is_of(lever.as_ref(), saved)) {
+            left.push(traffic::of_saved(kind, &saved.name, saved.before.as_deref()));
+        }
+    }
+    left
 }
 
-/// A lever's object, as it is called in sentences.
-pub fn lever_title(kind: LeverKind, service: &str) -> String {
-    format!("{kind} on Service {service}")
+/// Whether what was saved is this lever's.
+fn is_of(lever: &dyn Lever, saved: &SavedLever) -> bool {
+    saved.lever == lever.kind().to_string()
+        && match lever.site() {
+            Site::Nothing | Site::Services(_) => true,
+            Site::Pods(on) => on.saved().0 == saved.name,
+        }
 }
 
-/// Looks at every Service that the run has saved an old value of. A Service that is gone is
-/// Unreadable: nothing is known of its connections.
-#[expect(clippy::too_many_arguments, reason = "everything that a look knows goes into this one")]
+/// What a lever writes, as it is called in sentences.
+pub fn lever_title(saved: &SavedLever) -> String {
+    LeverKind::named(&saved.lever).map_or_else(|| saved.lever.clone(), |kind| kind.title(&saved.name))
+}
+
+/// What a look at the levers begins with.
+pub struct Question<'a> {
+    /// Speaks with the API server.
+    pub client: &'a kube::Client,
+    /// Where.
+    pub namespace: &'a str,
+    /// Name of the StatefulSet.
+    pub name: &'a str,
+    /// What was recorded.
+    pub state: &'a State,
+    /// By our clock.
+    pub now: Timestamp,
+}
+
+/// Looks at everything that the run has saved an old value of.
 pub async fn look(
-    client: &kube::Client,
-    namespace: &str,
-    name: &str,
-    state: &State,
+    question: Question<'_>,
     session: &mut Session,
     look: &mut Look,
     seen: &mut Observed,
-    now: Timestamp,
 ) -> Result<(), Error> {
-    let api: Api<Service> = Api::namespaced(client.clone(), namespace);
     let none = BTreeMap::new();
-    let target = target(name, look.set.as_ref(), &none);
+    let target = target(question.name, look.set.as_ref(), &none);
     for (lever, services) in &mut look.levers {
-        let kind = lever.kind();
-        let saved = state
-            .saved
-            .iter()
-            .flat_map(|saved| &saved.levers)
-            .filter(|saved| saved.lever == kind.to_string());
-        for saved in saved {
-            let before = saved.before.as_deref();
-            let live = api.get_opt(&saved.name).await.map_err(Error::api("reading a Service"))?;
-            let Some(live) = live.filter(|live| live.metadata.deletion_timestamp.is_none()) else {
-                seen.levers.push(LeverView {
-                    name: lever_title(kind, &saved.name),
-                    held: Held::Unreadable("the Service is gone".into()),
-                    confirmed: Confirmation::Unknown("the Service is gone".into()),
-                    restored: true,
-                    fence: None,
-                });
-                continue;
-            };
-            seen.levers.push(view(lever.as_ref(), &live, &target, before, &saved.name, session, now));
-            services.push(live);
+        let saved = question.state.saved.iter().flat_map(|saved| &saved.levers);
+        for saved in saved.filter(|saved| is_of(lever.as_ref(), saved)) {
+            match lever.site() {
+                Site::Nothing => {}
+                Site::Services(lever) => {
+                    let (view, live) = on_service(&question, lever, saved, &target, session).await?;
+                    seen.levers.push(view);
+                    services.extend(live);
+                }
+                Site::Pods(lever) => {
+                    let (view, reaching) = on_pods(&question, lever, saved, &look.pods, session).await?;
+                    seen.levers.push(view);
+                    *services = reaching;
+                }
+            }
         }
     }
     Ok(())
 }
 
-fn view(
-    lever: &dyn Lever,
-    live: &Service,
+/// A Service that is gone is Unreadable: nothing is known of its connections.
+async fn on_service(
+    question: &Question<'_>,
+    lever: &dyn OnService,
+    saved: &SavedLever,
     target: &Target<'_>,
-    before: Option<&str>,
-    name: &str,
     session: &mut Session,
-    now: Timestamp,
-) -> LeverView {
-    let key = (lever.kind(), name.to_owned());
-    let value = lever.value(live).map(str::to_owned);
+) -> Result<(LeverView, Option<Service>), Error> {
+    let api: Api<Service> = Api::namespaced(question.client.clone(), question.namespace);
+    let live = api.get_opt(&saved.name).await.map_err(Error::api("reading a Service"))?;
+    let Some(live) = live.filter(|live| live.metadata.deletion_timestamp.is_none()) else {
+        let gone = LeverView {
+            name: lever_title(saved),
+            held: Held::Unreadable("the Service is gone".into()),
+            confirmed: Confirmation::Unknown("the Service is gone".into()),
+            restored: true,
+            site: WrittenSite::Object { fence: None },
+        };
+        return Ok((gone, None));
+    };
+    let before = saved.before.as_deref();
+    let key = (lever.kind(), saved.name.clone());
+    let value = lever.value(&live).map(str::to_owned);
     let write = session.writes.entry(key.clone()).or_insert_with(|| WriteRecord::unknown(MANAGER));
-    write.saw(live);
-    let confirmed = lever.confirmed(live, write, now);
-    let rendered = lever.render(live, target, before, &OrdinalSet::new());
+    write.saw(&live);
+    let confirmed = lever.confirmed(&live, write, question.now);
+    let rendered = lever.render(&live, target, before, &OrdinalSet::new());
     let restored = rendered.is_ok_and(|rendered| rendered == value);
-    LeverView {
-        name: lever_title(lever.kind(), name),
-        held: held(lever.held(live, target, before)),
-        confirmed: confirmation(confirmed, session, key, value, now),
+    let view = LeverView {
+        name: lever_title(saved),
+        held: held(lever.held(&live, target, before)),
+        confirmed: confirmation(confirmed, session, key, value, question.now),
         restored,
-        fence: live.annotations().get(FENCE).cloned(),
+        site: WrittenSite::Object { fence: live.annotations().get(FENCE).cloned() },
+    };
+    Ok((view, Some(live)))
+}
+
+/// The Services are looked for at each look: which of them send to the pods is what the lever is about.
+async fn on_pods(
+    question: &Question<'_>,
+    lever: &dyn OnPods,
+    saved: &SavedLever,
+    pods: &BTreeMap<Ordinal, Pod>,
+    session: &mut Session,
+) -> Result<(LeverView, Vec<Service>), Error> {
+    let mut reaching = services(question.client, question.namespace).await?;
+    reaching.retain(|service| pods.values().any(|pod| lever.reaches(service, pod)));
+    let slices = slices(question, &reaching).await?;
+    let held_now = of_pods::held(lever, pods, &question.state.detached);
+    let confirmed = of_pods::confirmed(lever, pods, &reaching, &slices, question.now);
+    let key = (lever.kind(), saved.name.clone());
+    let basis = of_pods::basis(lever, pods);
+    let view = LeverView {
+        name: lever_title(saved),
+        restored: of_pods::next(lever, pods, &OrdinalSet::new()).is_none(),
+        held: held(held_now),
+        confirmed: confirmation(confirmed, session, key, Some(basis), question.now),
+        site: WrittenSite::Pods,
+    };
+    Ok((view, reaching))
+}
+
+/// The `EndpointSlices` of these Services.
+async fn slices(question: &Question<'_>, of: &[Service]) -> Result<Vec<EndpointSlice>, Error> {
+    if of.is_empty() {
+        return Ok(Vec::new());
     }
+    let names: Vec<String> = of.iter().map(ResourceExt::name_any).collect();
+    let by_service = ListParams::default().labels(&format!("{SERVICE_NAME} in ({})", names.join(",")));
+    let api: Api<EndpointSlice> = Api::namespaced(question.client.clone(), question.namespace);
+    Ok(api.list(&by_service).await.map_err(Error::api("listing the EndpointSlices"))?.items)
 }
 
 fn held(held: traffic::Held) -> Held {

@@ -80,9 +80,14 @@ pub async fn look(
 ) -> Result<Look, Error> {
     let (mut look, mut seen) = glance(eye, object, plan, state, session).await?;
     if state.run.is_some() {
-        let (namespace, name) = (object.namespace().unwrap_or_default(), &object.spec.target_ref.name);
-        let now = eye.clock.now();
-        levers::look(eye.client, &namespace, name, state, session, &mut look, &mut seen, now).await?;
+        let question = levers::Question {
+            client: eye.client,
+            namespace: &object.namespace().unwrap_or_default(),
+            name: &object.spec.target_ref.name,
+            state,
+            now: eye.clock.now(),
+        };
+        levers::look(question, session, &mut look, &mut seen).await?;
         distrust_other_ports(&look, &mut seen, state);
     } else if preflight::may_begin(plan, &seen) {
         preflight::look(eye, object, &mut look, &mut seen).await?;
@@ -211,6 +216,7 @@ pub fn target<'a>(
         governing: spec.and_then(|spec| spec.service_name.as_deref()).unwrap_or_default(),
         pod_labels: template.and_then(|meta| meta.labels.as_ref()).unwrap_or(none),
         pod_annotations: template.and_then(|meta| meta.annotations.as_ref()).unwrap_or(none),
+        selector: spec.map(|spec| &spec.selector),
     }
 }
 

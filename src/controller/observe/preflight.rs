@@ -4,17 +4,18 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::apps::v1::{ControllerRevision, StatefulSet};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
-use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::core::v1::{Pod, Service};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use kube::api::ListParams;
 use kube::{Api, ResourceExt};
 
-use super::{Eye, Look, pods, services, target};
+use super::{Eye, Look, lever_title, pods, services, target};
 use crate::api::LosslessUpgrade;
 use crate::controller::error::Error;
 use crate::controller::names::MANAGER;
-use crate::traffic::cover;
+use crate::traffic::{self, OnPods, Site, cover, pods as of_pods};
 use crate::workflow::observed::Observed;
+use crate::workflow::ordinals::{Ordinal, OrdinalSet};
 use crate::workflow::plan::Plan;
 use crate::workflow::reasons::{Problem, Reason};
 use crate::workflow::state::{SavedLever, State};
@@ -88,19 +89,33 @@ async fn levers(
             }
             Ok(selection) => {
                 look.warnings.extend(selection.warnings.iter().map(ToString::to_string));
-                for service in all.iter().filter(|service| selection.services.contains(&service.name_any())) {
-                    seen.levers_before.push(SavedLever {
-                        lever: lever.kind().to_string(),
-                        name: service.name_any(),
-                        before: lever.value(service).map(str::to_owned),
-                    });
-                    services.push(service.clone());
+                let selected = |service: &&Service| selection.services.contains(&service.name_any());
+                services.extend(all.iter().filter(selected).cloned());
+                match lever.site() {
+                    Site::Nothing => {}
+                    Site::Services(on) => {
+                        seen.levers_before.extend(services.iter().map(|service| SavedLever {
+                            lever: lever.kind().to_string(),
+                            name: service.name_any(),
+                            before: on.value(service).map(str::to_owned),
+                        }));
+                    }
+                    Site::Pods(on) => {
+                        let (name, value) = on.saved();
+                        let saved = SavedLever {
+                            lever: lever.kind().to_string(),
+                            name: name.to_owned(),
+                            before: Some(value.to_owned()),
+                        };
+                        seen.problems.extend(detached_already(on, &look.pods, seen, &saved));
+                        seen.levers_before.push(saved);
+                    }
                 }
                 covered.extend(selection.services);
             }
         }
     }
-    let moves = look.levers.iter().any(|(lever, _)| lever.key().is_some());
+    let moves = look.levers.iter().any(|(lever, _)| !matches!(lever.site(), Site::Nothing));
     let uncovered = cover::uncovered(&target, &all, &covered, &object.spec.traffic.ignore_services);
     if moves && !uncovered.is_empty() && seen.problems.is_empty() {
         let text = format!(
@@ -110,6 +125,22 @@ async fn levers(
         seen.problems.push(Problem::new(Reason::ServiceNotCovered, text));
     }
     Ok(())
+}
+
+/// A pod that is detached before the run: whether it is to serve after it, nobody can tell.
+fn detached_already(
+    lever: &dyn OnPods,
+    pods: &BTreeMap<Ordinal, Pod>,
+    seen: &Observed,
+    saved: &SavedLever,
+) -> Option<Problem> {
+    let held = match of_pods::held(lever, pods, &OrdinalSet::new()) {
+        traffic::Held::Ordinals(held) if held.is_empty() => return None,
+        traffic::Held::Ordinals(held) => format!("{} keeps away {}", lever_title(saved), seen.names(&held)),
+        traffic::Held::Foreign { what } => what,
+        traffic::Held::Unreadable { why } => why,
+    };
+    Some(Problem::new(Reason::LeverUnusable, traffic::Problem::NotAttached { held }.to_string()))
 }
 
 /// What may disturb a run, from the StatefulSet alone.

@@ -4,7 +4,6 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::traffic::contract::contract;
-use crate::traffic::none::NoLever;
 
 fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
     pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
@@ -29,14 +28,16 @@ fn lever(services: &[&str]) -> TkeService {
 
 fn select(lever: &TkeService, all: &[Service]) -> Result<Selection, Vec<Problem>> {
     let (labels, none) = (map(&[("app", "web")]), BTreeMap::new());
-    let target = Target { set: "web", governing: "web", pod_labels: &labels, pod_annotations: &none };
+    let target =
+        Target { set: "web", governing: "web", pod_labels: &labels, pod_annotations: &none, selector: None };
     lever.services(&target, all)
 }
 
 #[test]
 fn it_keeps_the_contract_whatever_the_annotation_held() {
     let (labels, none) = (map(&[("app", "web")]), BTreeMap::new());
-    let target = Target { set: "web", governing: "web", pod_labels: &labels, pod_annotations: &none };
+    let target =
+        Target { set: "web", governing: "web", pod_labels: &labels, pod_annotations: &none, selector: None };
     let own = r#"{ "defaultWeight": 10, "groups": [ {"key":{"proto":"TCP","port":80}, "statefulSets":
         [{"name":"db","weights":[{"weight":3,"podIndexes":[0]}]}, {"name":"web","weights":[{"weight":0,"podIndexes":[7]},{"weight":30,"podIndexes":[0,1]}]}]} ], "extra": 1.50 }"#;
     let all = [
@@ -46,7 +47,6 @@ fn it_keeps_the_contract_whatever_the_annotation_held() {
         service("empty", &json!({}), &[(WEIGHTS, "{}\n")]),
     ];
     contract(&lever(&[]), target, &all);
-    contract(&NoLever, target, &all);
 }
 
 #[test]
@@ -88,7 +88,13 @@ fn every_service_that_it_cannot_move_is_refused_with_the_reason() {
 #[test]
 fn a_weight_on_the_pods_themselves_is_refused() {
     let (labels, weight) = (map(&[("app", "web")]), map(&[(POD_WEIGHT, "50")]));
-    let target = Target { set: "web", governing: "web", pod_labels: &labels, pod_annotations: &weight };
+    let target = Target {
+        set: "web",
+        governing: "web",
+        pod_labels: &labels,
+        pod_annotations: &weight,
+        selector: None,
+    };
     let problems = lever(&[]).services(&target, &[service("s", &json!({}), &[])]).unwrap_err();
     assert!(matches!(&problems[..], [Problem::Conflict { key: POD_WEIGHT, .. }]), "{problems:?}");
 }

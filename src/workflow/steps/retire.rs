@@ -6,7 +6,7 @@ use crate::workflow::batches;
 use crate::workflow::checks::{Guard, SURGE_GUARDS, refusal};
 use crate::workflow::decision::Effect;
 use crate::workflow::levers;
-use crate::workflow::observed::{Confirmation, LeverView};
+use crate::workflow::observed::{Confirmation, LeverView, Site};
 use crate::workflow::reasons::Reason;
 use crate::workflow::state::{PodState, Run, Step};
 use crate::workflow::steps::attach;
@@ -139,6 +139,14 @@ fn absent_are_held(turn: &mut Turn<'_>, run: &mut Run) -> Option<Next> {
     }
     if let Some(next) = levers::still_held(turn, run) {
         return Some(next);
+    }
+    if turn.seen.levers.iter().any(|lever| lever.site == Site::Pods) {
+        // Nothing can hold a pod that is not there. One that is away for so long cannot be made.
+        let held_up = later(turn.first_entered(run), HELD_UP);
+        if turn.now < held_up {
+            let text = "Waiting for the surge pods that are away: they would come back attached";
+            return Some(Wait::new(text).until(held_up).into());
+        }
     }
     let in_force = |lever: &LeverView| matches!(lever.confirmed, Confirmation::Confirmed(_));
     if turn.seen.levers.iter().all(in_force) {

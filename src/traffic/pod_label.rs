@@ -1,0 +1,226 @@
+//! Lever `podLabel`: the label by which Services select the pod is taken off it.
+//!
+//! Who follows EndpointSlices (kube-proxy, ingress controllers, most load balancers) then sends it no
+//! new connection. What becomes of those that are there is theirs to say: kube-proxy keeps them. The
+//! label comes back with the pod that is made anew, as the template has it.
+
+use k8s_openapi::api::core::v1::{Pod, Service};
+use kube::ResourceExt;
+use serde_json::{Value, json};
+
+use super::cover::{is_governing, selects};
+use super::{Lever, LeverKind, OnPods, PodHeld, Problem, Selection, Site, Target, Warning};
+
+/// Labels that are the StatefulSet controller's own.
+const RESERVED: [&str; 3] =
+    ["statefulset.kubernetes.io/pod-name", "apps.kubernetes.io/pod-index", "controller-revision-hash"];
+
+/// The lever with its settings.
+#[derive(Clone, Debug)]
+pub(super) struct PodLabel {
+    key: String,
+    value: String,
+}
+
+impl PodLabel {
+    pub(super) fn new(key: &str, value: &str) -> Self {
+        Self { key: key.to_owned(), value: value.to_owned() }
+    }
+
+    fn label(&self) -> String {
+        format!("{}={}", self.key, self.value)
+    }
+
+    fn is_selected_by(&self, service: &Service) -> bool {
+        let selector = service.spec.as_ref().and_then(|spec| spec.selector.as_ref());
+        selector.is_some_and(|selector| selector.get(&self.key) == Some(&self.value))
+    }
+
+    /// What stands against this label, whatever the Services are.
+    fn problems(&self, target: &Target<'_>) -> Vec<Problem> {
+        let (label, set) = (self.label(), target.set.to_owned());
+        let selector = target.selector;
+        let named = selector.is_some_and(|one| {
+            one.match_labels.as_ref().is_some_and(|labels| labels.contains_key(&self.key))
+        });
+        let mut expressions = selector.and_then(|one| one.match_expressions.as_ref()).into_iter().flatten();
+        if RESERVED.contains(&self.key.as_str()) {
+            return vec![Problem::LabelReserved { label }];
+        }
+        if named || expressions.any(|expression| expression.key == self.key) {
+            // Without it the StatefulSet would let the pod go and make another one of that name.
+            return vec![Problem::LabelInSelector { label, set }];
+        }
+        if target.pod_labels.get(&self.key) != Some(&self.value) {
+            return vec![Problem::LabelNotInTemplate { label, set }];
+        }
+        Vec::new()
+    }
+}
+
+impl Lever for PodLabel {
+    fn kind(&self) -> LeverKind {
+        LeverKind::PodLabel
+    }
+
+    fn services(&self, target: &Target<'_>, all: &[Service]) -> Result<Selection, Vec<Problem>> {
+        let mut problems = self.problems(target);
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let found: Vec<&Service> =
+            all.iter().filter(|service| self.is_selected_by(service) && selects(target, service)).collect();
+        let governing = found.iter().filter(|service| is_governing(target, service));
+        problems.extend(
+            governing.map(|service| Problem::LabelInGoverning {
+                label: self.label(),
+                service: service.name_any(),
+            }),
+        );
+        if found.is_empty() {
+            problems.push(Problem::LabelUnused { label: self.label(), set: target.set.to_owned() });
+        }
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let sticky = found.iter().filter(|service| {
+            service.spec.as_ref().and_then(|spec| spec.session_affinity.as_deref()) == Some("ClientIP")
+        });
+        let warnings = sticky.map(|service| Warning::SessionAffinity { service: service.name_any() });
+        let mut services: Vec<String> = found.iter().map(|service| service.name_any()).collect();
+        services.sort();
+        Ok(Selection { services, warnings: warnings.collect() })
+    }
+
+    fn site(&self) -> Site<'_> {
+        Site::Pods(self)
+    }
+}
+
+impl OnPods for PodLabel {
+    fn saved(&self) -> (&str, &str) {
+        (&self.key, &self.value)
+    }
+
+    fn held(&self, pod: &Pod) -> PodHeld {
+        match pod.labels().get(&self.key) {
+            None => PodHeld::Detached,
+            Some(value) if *value == self.value => PodHeld::Attached,
+            Some(value) => PodHeld::Foreign { what: format!("its label {} is {value}", self.key) },
+        }
+    }
+
+    fn change(&self, detached: bool) -> Value {
+        json!({"labels": {&self.key: (!detached).then_some(&self.value)}})
+    }
+
+    fn reaches(&self, service: &Service, pod: &Pod) -> bool {
+        let selector = service.spec.as_ref().and_then(|spec| spec.selector.as_ref());
+        self.is_selected_by(service)
+            && selector
+                .into_iter()
+                .flatten()
+                .all(|(key, value)| *key == self.key || pod.labels().get(key) == Some(value))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+
+    use super::*;
+    use crate::traffic::contract::contract_on_pods;
+
+    fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    }
+
+    fn service(name: &str, cluster_ip: &str, selector: &[(&str, &str)]) -> Service {
+        let spec = json!({"clusterIP": cluster_ip, "selector": map(selector)});
+        serde_json::from_value(json!({"metadata": {"name": name}, "spec": spec})).unwrap()
+    }
+
+    fn pod(labels: &[(&str, &str)]) -> Pod {
+        serde_json::from_value(json!({"metadata": {"name": "web-0", "uid": "u-0", "labels": map(labels)}}))
+            .unwrap()
+    }
+
+    fn lever() -> PodLabel {
+        PodLabel::new("serving", "true")
+    }
+
+    fn selected(
+        selector: &LabelSelector,
+        template: &[(&str, &str)],
+        all: &[Service],
+    ) -> Result<Selection, Vec<Problem>> {
+        let (labels, none) = (map(template), BTreeMap::new());
+        let target = Target {
+            set: "web",
+            governing: "peers",
+            pod_labels: &labels,
+            pod_annotations: &none,
+            selector: Some(selector),
+        };
+        lever().services(&target, all)
+    }
+
+    #[test]
+    fn it_keeps_the_contract_of_levers_on_pods() {
+        contract_on_pods(
+            &lever(),
+            &[
+                pod(&[("app", "web"), ("serving", "true")]),
+                pod(&[("serving", "true"), ("serving-too", "yes")]),
+            ],
+        );
+    }
+
+    #[test]
+    fn it_covers_the_services_that_select_by_the_label_and_no_others() {
+        let all = [
+            service("inside", "10.0.0.1", &[("app", "web"), ("serving", "true")]),
+            service("also", "10.0.0.2", &[("serving", "true")]),
+            service("without", "10.0.0.3", &[("app", "web")]),
+            service("peers", "None", &[("app", "web")]),
+            service("another-value", "10.0.0.4", &[("app", "web"), ("serving", "no")]),
+            service("another-app", "10.0.0.5", &[("app", "db"), ("serving", "true")]),
+        ];
+        let by = LabelSelector { match_labels: Some(map(&[("app", "web")])), ..LabelSelector::default() };
+        let found = selected(&by, &[("app", "web"), ("serving", "true")], &all).unwrap();
+        assert_eq!(found.services, ["also", "inside"]);
+    }
+
+    #[test]
+    fn a_label_that_would_cost_the_set_its_pod_or_the_pod_its_name_is_refused() {
+        let app = LabelSelector { match_labels: Some(map(&[("app", "web")])), ..LabelSelector::default() };
+        let both = [("app", "web"), ("serving", "true")];
+        let inside = || service("inside", "10.0.0.1", &both);
+        let by = LabelSelector { match_labels: Some(map(&both)), ..LabelSelector::default() };
+        let told = |result: Result<Selection, Vec<Problem>>| result.unwrap_err()[0].to_string();
+        assert!(told(selected(&by, &both, &[inside()])).contains("selector of StatefulSet web"));
+        assert!(told(selected(&app, &[("app", "web")], &[inside()])).contains("pod template"));
+        let peers = service("peers", "None", &both);
+        assert!(told(selected(&app, &both, &[inside(), peers])).contains("headless Service peers"));
+        let without = service("without", "10.0.0.3", &[("app", "web")]);
+        assert!(told(selected(&app, &both, &[without])).contains("no Service"));
+        let reserved = PodLabel::new("statefulset.kubernetes.io/pod-name", "web-0");
+        let (labels, none) = (map(&both), BTreeMap::new());
+        let target = Target {
+            set: "web",
+            governing: "",
+            pod_labels: &labels,
+            pod_annotations: &none,
+            selector: Some(&app),
+        };
+        assert!(told(reserved.services(&target, &[inside()])).contains("Kubernetes"));
+    }
+
+    #[test]
+    fn another_value_is_somebody_elses_and_neither_attached_nor_detached() {
+        let held = lever().held(&pod(&[("serving", "maintenance")]));
+        assert!(matches!(held, PodHeld::Foreign { what } if what.contains("maintenance")));
+    }
+}
