@@ -18,6 +18,7 @@ mod faults;
 mod gate;
 mod harness;
 mod interrupted;
+mod labels;
 mod operators;
 mod own_operator;
 mod policy;
@@ -46,6 +47,15 @@ fn cases() -> Vec<Case> {
         beside(
             "an application that is deaf to SIGTERM, requests longer than the grace period",
             upgrades::deaf,
+        ),
+        beside("a rolling update loses requests through kube-proxy too", labels::control),
+        beside(
+            "a label of the pods moves the clients of kube-proxy and of a balancer that follows EndpointSlices",
+            labels::by_label,
+        ),
+        beside(
+            "a cloud's weight and a label at once, for clients outside and inside",
+            labels::beside_a_cloud,
         ),
         beside("an image that never becomes Ready touches no serving pod", rollback::never_ready),
         beside("an image that restarts in its first soak is rolled back everywhere", rollback::flaky),

@@ -14,7 +14,21 @@ pub enum UpdateStrategy {
     OnDelete,
 }
 
-/// A Service of type `LoadBalancer` in front of the application.
+/// How clients reach a Service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reached {
+    /// Through the lab's load balancer.
+    LoadBalancer,
+    /// By its cluster IP, through kube-proxy.
+    ClusterIp,
+    /// By a port of the node, through kube-proxy.
+    NodePort,
+}
+
+/// The label that a Service may select by, beside the application's.
+const SERVING: (&str, &str) = ("serving", "true");
+
+/// A Service in front of the application.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AppService {
     /// Its name.
@@ -23,13 +37,29 @@ pub struct AppService {
     pub ports: Vec<u16>,
     /// The lb-rs-weight that its owner has put on it, if any.
     pub weights: Option<String>,
+    /// How clients reach it.
+    pub reached: Reached,
+    /// It selects only pods that have the label `serving=true`.
+    pub by_label: bool,
 }
 
 impl AppService {
-    /// One without weights.
+    /// One of type `LoadBalancer` without weights.
     #[must_use]
     pub fn new(name: &str, ports: &[u16]) -> Self {
-        Self { name: name.to_owned(), ports: ports.to_vec(), weights: None }
+        Self {
+            name: name.to_owned(),
+            ports: ports.to_vec(),
+            weights: None,
+            reached: Reached::LoadBalancer,
+            by_label: false,
+        }
+    }
+
+    /// One with port 80 that selects by the label `serving=true`.
+    #[must_use]
+    pub fn by_label(name: &str, reached: Reached) -> Self {
+        Self { reached, by_label: true, ..Self::new(name, &[80]) }
     }
 }
 
@@ -89,6 +119,10 @@ impl App {
         let sleep = self.pre_stop.map(|time| json!({"preStop": {"sleep": {"seconds": time.as_secs()}}}));
         let declared: Vec<_> = ports.iter().map(|port| json!({"containerPort": port})).collect();
         let labels = json!({"app": self.name});
+        let mut of_pods = labels.clone();
+        if self.services.iter().any(|service| service.by_label) {
+            of_pods[SERVING.0] = json!(SERVING.1);
+        }
         let mut containers = vec![json!({
             "name": self.name,
             "image": self.image,
@@ -115,7 +149,7 @@ impl App {
                 "updateStrategy": {"type": strategy},
                 "selector": {"matchLabels": labels},
                 "template": {
-                    "metadata": {"labels": labels},
+                    "metadata": {"labels": of_pods},
                     "spec": {
                         "terminationGracePeriodSeconds": self.grace.as_secs(),
                         "containers": containers,
@@ -135,15 +169,22 @@ impl App {
         if let Some(weights) = &service.weights {
             annotations["service.cloud.tencent.com/lb-rs-weight"] = json!(weights);
         }
+        let mut selector = json!({"app": self.name});
+        if service.by_label {
+            selector[SERVING.0] = json!(SERVING.1);
+        }
+        let ports: Vec<_> = service.ports.iter().map(port).collect();
+        let spec = match service.reached {
+            // The balancer goes to the pods themselves.
+            Reached::LoadBalancer => json!({"type": "LoadBalancer", "allocateLoadBalancerNodePorts": false,
+                "selector": selector, "ports": ports}),
+            Reached::ClusterIp => json!({"type": "ClusterIP", "selector": selector, "ports": ports}),
+            Reached::NodePort => json!({"type": "NodePort", "selector": selector, "ports": ports}),
+        };
+        let annotations = (service.reached == Reached::LoadBalancer).then_some(annotations);
         json!({
             "metadata": {"name": service.name, "namespace": self.namespace, "annotations": annotations},
-            "spec": {
-                "type": "LoadBalancer",
-                // The balancer goes to the pods themselves.
-                "allocateLoadBalancerNodePorts": false,
-                "selector": {"app": self.name},
-                "ports": service.ports.iter().map(port).collect::<Vec<_>>(),
-            },
+            "spec": spec,
         })
     }
 }

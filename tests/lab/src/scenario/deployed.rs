@@ -1,10 +1,14 @@
 //! An application that runs, and what can be done with it.
 
-use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use k8s_openapi::api::{
     apps::v1::StatefulSet,
-    core::v1::{Namespace, Pod, Service},
+    core::v1::{Namespace, Node, Pod, Service},
 };
 use kube::{
     Api, Client, ResourceExt,
@@ -12,7 +16,7 @@ use kube::{
 };
 use serde_json::json;
 
-use super::{App, ScenarioError, Stage, until};
+use super::{App, Reached, ScenarioError, Stage, until};
 use crate::{
     balancer::{Backend, ServiceName},
     load::Target,
@@ -23,6 +27,8 @@ use crate::{
 pub struct Deployed<'a> {
     pub(super) stage: &'a Stage,
     app: App,
+    /// Where kube-proxy takes connections for it.
+    inside: Vec<Target>,
 }
 
 impl<'a> Deployed<'a> {
@@ -33,7 +39,7 @@ impl<'a> Deployed<'a> {
     pub const UPDATE: Duration = Duration::from_mins(10);
 
     pub(super) async fn create(stage: &'a Stage, app: App) -> Result<Self, ScenarioError> {
-        let deployed = Self { stage, app };
+        let mut deployed = Self { stage, app, inside: Vec::new() };
         let client = deployed.client();
         let namespaces: Api<Namespace> = Api::all(client.clone());
         let namespace = serde_json::from_value(json!({"metadata": {"name": deployed.app.namespace}}))?;
@@ -47,8 +53,10 @@ impl<'a> Deployed<'a> {
             Ok(found.map(drop).ok_or_else(|| "none".to_owned()))
         })
         .await?;
-        for service in deployed.app.services()? {
-            deployed.api::<Service>().create(&PostParams::default(), &service).await?;
+        let node = node_address(&deployed.client()).await?;
+        for (service, described) in deployed.app.services()?.iter().zip(&deployed.app.services) {
+            let created = deployed.api::<Service>().create(&PostParams::default(), service).await?;
+            deployed.inside.extend(by_kube_proxy(&created, described.reached, node));
         }
         let set = deployed.app.stateful_set()?;
         deployed.api().create(&PostParams::default(), &set).await?;
@@ -110,7 +118,7 @@ impl<'a> Deployed<'a> {
     /// All its listeners, for a load. Those of a Service that has no address yet are not among them.
     #[must_use]
     pub fn targets(&self) -> Vec<Target> {
-        let mut targets = Vec::new();
+        let mut targets = self.inside.clone();
         for service in &self.app.services {
             let name = self.service_name(&service.name);
             let Some(address) = self.stage.balancer().address(&name) else { continue };
@@ -138,7 +146,8 @@ impl<'a> Deployed<'a> {
     /// # Errors
     /// When that takes longer than [`Self::LIMIT`].
     pub async fn in_rotation(&self) -> Result<(), ScenarioError> {
-        let listeners: usize = self.app.services.iter().map(|service| service.ports.len()).sum();
+        let balanced = self.app.services.iter().filter(|service| service.reached == Reached::LoadBalancer);
+        let listeners: usize = balanced.map(|service| service.ports.len()).sum();
         until("all pods are in rotation", Self::LIMIT, async || {
             let pods = self.pods().await?;
             let ready: BTreeSet<_> =
@@ -152,6 +161,16 @@ impl<'a> Deployed<'a> {
             } else {
                 Err(format!("{} of {wanted} pods ready, {} in rotation", ready.len(), backends.len()))
             })
+        })
+        .await?;
+        until("kube-proxy takes connections", Self::LIMIT, async || {
+            for target in &self.inside {
+                let connected = tokio::net::TcpStream::connect(target.address).await;
+                if let Err(error) = connected {
+                    return Ok(Err(format!("{}: {error}", target.name)));
+                }
+            }
+            Ok(Ok(()))
         })
         .await
     }
@@ -208,6 +227,33 @@ impl<'a> Deployed<'a> {
         })
         .await
     }
+}
+
+/// The address of the only node.
+async fn node_address(client: &Client) -> Result<Option<IpAddr>, ScenarioError> {
+    let nodes = Api::<Node>::all(client.clone()).list(&ListParams::default()).await?;
+    let status = nodes.items.into_iter().next().and_then(|node| node.status);
+    let addresses = status.and_then(|status| status.addresses).into_iter().flatten();
+    let mut internal = addresses.filter(|address| address.type_ == "InternalIP");
+    Ok(internal.find_map(|address| address.address.parse().ok()))
+}
+
+/// Where kube-proxy takes connections for a Service as it was created.
+fn by_kube_proxy(service: &Service, reached: Reached, node: Option<IpAddr>) -> Vec<Target> {
+    let Some(spec) = &service.spec else { return Vec::new() };
+    let cluster = spec.cluster_ip.as_deref().and_then(|ip| ip.parse().ok());
+    let ports = spec.ports.iter().flatten();
+    ports
+        .filter_map(|port| {
+            let (address, listens) = match reached {
+                Reached::LoadBalancer => return None,
+                Reached::ClusterIp => (cluster?, port.port),
+                Reached::NodePort => (node?, port.node_port?),
+            };
+            let name = format!("{}:{}", service.name_any(), port.port);
+            Some(Target { name, address: SocketAddr::new(address, u16::try_from(listens).ok()?) })
+        })
+        .collect()
 }
 
 /// Updated and wanted pods while a roll-out is under way; None when it is complete.
