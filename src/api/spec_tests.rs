@@ -51,6 +51,19 @@ fn an_item_without_a_lever_or_with_two_is_refused() {
 }
 
 #[test]
+fn a_label_stands_once_among_the_levers_and_beside_others() {
+    let label = |key: &str| json!({"podLabel": {"key": key}});
+    let levers = |levers: Value| verdict(|spec| spec["traffic"]["levers"] = levers);
+    assert_eq!(levers(json!([{"tkeService": {}}, label("a"), label("example.com/b")])), Ok(()));
+    assert!(levers(json!([label("a"), label("a")])).unwrap_err().contains("each label once"));
+    assert!(
+        levers(json!([{"tkeService": {}, "podLabel": {"key": "a"}}]))
+            .unwrap_err()
+            .contains("exactly one lever")
+    );
+}
+
+#[test]
 fn amounts_out_of_range_are_refused() {
     for size in [json!(0), json!("0%"), json!("101%"), json!(-1), json!("x"), json!("1.5")] {
         let refused = verdict(|spec| spec["batches"] = json!({"size": size})).unwrap_err();

@@ -242,7 +242,7 @@ pub struct SavedStatus {
 pub struct SavedLeverStatus {
     /// The lever's kind.
     lever: String,
-    /// The object it stands on.
+    /// The Service that it writes, or the key of the pods' label.
     name: String,
     /// The whole old value; absent: there was none.
     before: Option<String>,

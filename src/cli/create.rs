@@ -122,19 +122,31 @@ fn traffic(set: &StatefulSet, services: &[Service], line: &mut impl FnMut(&str))
     let names = |wanted: &dyn Fn(&Service) -> bool| -> Vec<String> {
         services.iter().filter(|service| wanted(service)).map(ResourceExt::name_any).collect()
     };
-    let balanced = names(&|service| is_balanced(service));
-    let others = names(&|service| !is_balanced(service) && !is_governing(service));
+    let label = own_label(set, services.iter().filter(|service| !is_governing(service)));
+    let labelled = |service: &Service| label.as_ref().is_some_and(|(key, _)| selects_by(service, key));
+    // A balancer that knows pods has weights for them; all others follow the label.
+    let balanced = names(&|service| is_balanced(service) && (is_direct(service) || !labelled(service)));
+    let others = names(&|service| {
+        !is_governing(service) && !labelled(service) && !balanced.contains(&service.name_any())
+    });
     line("  traffic:");
     line("    levers:");
-    if balanced.is_empty() {
+    if let Some((key, value)) = &label {
+        line(&format!(
+            "      - podLabel: {{key: {key}, value: \"{value}\"}} # of {}",
+            names(&labelled).join(", ")
+        ));
+    }
+    if balanced.is_empty() && label.is_none() {
         line(
-            "      # Decide: no Service of type LoadBalancer selects the pods, so nothing can be moved. `none` is for work",
+            "      # Decide: no Service selects the pods by a label of its own, so nothing can be moved. `none` is for work",
         );
         line(
-            "      # whose clients find their own way round a pod that goes; on Tencent TKE use `tkeService` instead.",
+            "      # whose clients find their own way round a pod that goes; else give the pods and the Services such a label",
         );
+        line("      # and use `podLabel`.");
         line("      - none: {}");
-    } else {
+    } else if !balanced.is_empty() {
         line(&format!("      - tkeService: {{services: [{}]}}", balanced.join(", ")));
         for service in services.iter().filter(|service| is_balanced(service) && !is_direct(service)) {
             line(&format!(
@@ -143,16 +155,34 @@ fn traffic(set: &StatefulSet, services: &[Service], line: &mut impl FnMut(&str))
             ));
         }
     }
-    if !others.is_empty() && !balanced.is_empty() {
+    if !others.is_empty() && (!balanced.is_empty() || label.is_some()) {
         line(
             "    # Decide: these Services send connections to the pods too, and no lever covers them, so a run does not begin.",
         );
         line(
-            "    # List here those whose lost requests are acceptable (monitoring, for example); make the others LoadBalancers.",
+            "    # List here those whose lost requests are acceptable (monitoring, for example); give the others the label of a",
         );
+        line("    # `podLabel` lever.");
         line(&format!("    # ignoreServices: [{}]", others.join(", ")));
     }
     line("    settle: 5s               # after each confirmed change");
+}
+
+/// A label of the template by which Services select and the StatefulSet does not: it can be taken off a pod.
+fn own_label<'a>(set: &StatefulSet, services: impl Iterator<Item = &'a Service>) -> Option<(String, String)> {
+    let spec = set.spec.as_ref()?;
+    let template = spec.template.metadata.as_ref()?.labels.as_ref()?;
+    let keeps = spec.selector.match_labels.as_ref();
+    let free = |key: &str| keeps.is_none_or(|labels| !labels.contains_key(key));
+    let mut selected =
+        services.flat_map(|service| service.spec.iter().flat_map(|spec| spec.selector.iter().flatten()));
+    let (key, value) = selected.find(|(key, value)| free(key) && template.get(*key) == Some(*value))?;
+    Some((key.clone(), value.clone()))
+}
+
+fn selects_by(service: &Service, key: &str) -> bool {
+    let selector = service.spec.as_ref().and_then(|spec| spec.selector.as_ref());
+    selector.is_some_and(|selector| selector.contains_key(key))
 }
 
 fn is_balanced(service: &Service) -> bool {

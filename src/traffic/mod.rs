@@ -5,7 +5,8 @@
 //! | `mod.rs` | the contract [`Lever`], its words, and the table from spec to lever |
 //! | `spec.rs` | what users write under `spec.traffic.levers[]` |
 //! | `tke_service.rs` | lever `tkeService`: which Services, their problems and warnings |
-//! | `lb_rs_weight.rs`, `json.rs` | the annotation it writes: merged so that foreign bytes survive |
+//! | `cce_service.rs` | lever `cceService`: the same for Huawei CCE |
+//! | `weighed.rs`, `lb_rs_weight.rs`, `json.rs` | the annotation that both write: merged so that foreign bytes survive |
 //! | `sync_stamps.rs` | how it knows that a write is in force |
 //! | `pod_label.rs` | lever `podLabel`: a label of the pods by which Services select them |
 //! | `pods.rs`, `endpoints.rs` | what levers on pods share: all pods together; what EndpointSlices say of them |
@@ -20,6 +21,7 @@
 //! or lost write heals by looking again.
 
 pub mod apply;
+mod cce_service;
 #[cfg(test)]
 mod contract;
 pub mod cover;
@@ -33,6 +35,7 @@ mod problems;
 pub mod spec;
 pub mod sync_stamps;
 mod tke_service;
+mod weighed;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -71,6 +74,8 @@ pub struct Target<'a> {
 pub enum LeverKind {
     /// Annotation `lb-rs-weight` on Services of Tencent TKE.
     TkeService,
+    /// Annotation `elb.custom-backend-weights` on Services of Huawei CCE.
+    CceService,
     /// A label of the pods by which Services select them.
     PodLabel,
     /// Nothing is moved.
@@ -79,7 +84,7 @@ pub enum LeverKind {
 
 impl LeverKind {
     /// Every kind.
-    pub const ALL: [Self; 3] = [Self::TkeService, Self::PodLabel, Self::None];
+    pub const ALL: [Self; 4] = [Self::TkeService, Self::CceService, Self::PodLabel, Self::None];
 
     /// The kind of this name.
     #[must_use]
@@ -91,7 +96,7 @@ impl LeverKind {
     #[must_use]
     pub fn title(self, name: &str) -> String {
         match self {
-            Self::TkeService | Self::None => format!("{self} on Service {name}"),
+            Self::TkeService | Self::CceService | Self::None => format!("{self} on Service {name}"),
             Self::PodLabel => format!("{self} {name}"),
         }
     }
@@ -101,6 +106,7 @@ impl fmt::Display for LeverKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::TkeService => "tkeService",
+            Self::CceService => "cceService",
             Self::PodLabel => "podLabel",
             Self::None => "none",
         })
@@ -264,9 +270,10 @@ pub enum Confirmation {
 /// # Errors
 /// When not exactly one member is set.
 pub fn lever(spec: &LeverSpec) -> Result<Box<dyn Lever>, SpecProblem> {
-    let LeverSpec { tke_service, pod_label, none } = spec;
-    let members: [Option<Box<dyn Lever>>; 3] = [
+    let LeverSpec { tke_service, cce_service, pod_label, none } = spec;
+    let members: [Option<Box<dyn Lever>>; 4] = [
         tke_service.as_ref().map(|spec| tke_service::TkeService::new(spec).boxed()),
+        cce_service.as_ref().map(|spec| cce_service::CceService::new(spec).boxed()),
         pod_label.as_ref().map(|spec| pod_label::PodLabel::new(&spec.key, &spec.value).boxed()),
         none.as_ref().map(|spec::NoneSpec {}| none::NoLever.boxed()),
     ];
@@ -280,6 +287,7 @@ pub fn lever(spec: &LeverSpec) -> Result<Box<dyn Lever>, SpecProblem> {
 pub fn of_saved(kind: LeverKind, name: &str, before: Option<&str>) -> Box<dyn Lever> {
     match kind {
         LeverKind::TkeService => tke_service::TkeService::new(&spec::TkeServiceSpec::default()).boxed(),
+        LeverKind::CceService => cce_service::CceService::new(&spec::CceServiceSpec::default()).boxed(),
         LeverKind::PodLabel => pod_label::PodLabel::new(name, before.unwrap_or_default()).boxed(),
         LeverKind::None => none::NoLever.boxed(),
     }

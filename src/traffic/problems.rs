@@ -123,6 +123,18 @@ pub enum Problem {
         /// Lever and pods.
         held: String,
     },
+    /// Without it the cloud has no weights of pods.
+    #[error(
+        "Service {service} needs the annotation {key}: {value}, without which its cloud has no weights of pods"
+    )]
+    NeedsAnnotation {
+        /// The Service's name.
+        service: String,
+        /// The annotation.
+        key: &'static str,
+        /// Its value.
+        value: &'static str,
+    },
     /// The annotation that the lever would write holds something it does not understand.
     #[error("annotation {key} on Service {service} cannot be merged into: {why}; correct or remove it")]
     Malformed {
@@ -156,6 +168,14 @@ pub enum Warning {
         /// The Service's name.
         service: String,
     },
+    /// A setting of the load balancer that nothing in the cluster shows.
+    #[error(
+        "Service {service}: without a deregistration delay on its backend server group Huawei's load balancer cuts the connections of a pod at once when its weight becomes 0; see that it is on, and longer than drain.timeout"
+    )]
+    CutsWithoutDelay {
+        /// The Service's name.
+        service: String,
+    },
     /// Traffic may come before a pod is Ready.
     #[error("Service {service} has publishNotReadyAddresses: a new pod may get requests before it is Ready")]
     NotReadyAddresses {
@@ -179,7 +199,9 @@ pub enum SpecProblem {
     #[error("spec.traffic.levers is empty; name at least one lever, or `none: {{}}`")]
     Empty,
     /// An item without a member.
-    #[error("an item of spec.traffic.levers names no lever; set exactly one of tkeService, podLabel, none")]
+    #[error(
+        "an item of spec.traffic.levers names no lever; set exactly one of tkeService, cceService, podLabel, none"
+    )]
     NoMember,
     /// An item with more than one.
     #[error("an item of spec.traffic.levers names several levers; make one item of each")]

@@ -13,6 +13,10 @@ pub struct LeverSpec {
     /// `LoadBalancer` in direct access mode.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tke_service: Option<TkeServiceSpec>,
+    /// Huawei CCE Turbo: weights of pods by the annotation `kubernetes.io/elb.custom-backend-weights` on Services of type
+    /// `LoadBalancer` with a dedicated load balancer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cce_service: Option<CceServiceSpec>,
     /// Every cluster: a label is taken off the pod, by which the Services select it. It also covers clients inside the
     /// cluster, beside a cloud's lever or alone.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -39,6 +43,32 @@ pub struct TkeServiceSpec {
     pub confirm_after: Option<Span>,
 }
 
+/// The lever `cceService`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CceServiceSpec {
+    /// Names of the Services to write. Left out: every Service of type `LoadBalancer` in the namespace that selects
+    /// the pods when the run begins.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), inner(length(min = 1, max = 63)))]
+    pub services: Vec<String>,
+    /// A change counts as in force this long after it was written: nothing on the Service tells. Default 10s.
+    #[serde(default = "ten_seconds")]
+    #[schemars(schema_with = "ten_seconds_span")]
+    pub confirm_after: Span,
+}
+
+impl Default for CceServiceSpec {
+    fn default() -> Self {
+        Self { services: Vec::new(), confirm_after: ten_seconds() }
+    }
+}
+
+/// Huawei says within 5 seconds (`elb_faq_0125`).
+fn ten_seconds() -> Span {
+    Span::seconds(10)
+}
+
 /// The lever `podLabel`. The label stands in the pod template and in the selector of each Service that is to be
 /// covered, never in the StatefulSet's selector nor in that of its governing headless Service.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -63,6 +93,10 @@ fn yes() -> String {
 /// The lever `none`. It has no settings.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct NoneSpec {}
+
+fn ten_seconds_span(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "string", "pattern": PATTERN, "minLength": 1, "maxLength": 30, "default": "10s"})
+}
 
 /// A length of time as the API server checks it; the empty text fits the pattern and is no length.
 fn span(_: &mut SchemaGenerator) -> Schema {

@@ -140,13 +140,8 @@ pub(super) fn confirm(
     let is_of_this_write = write.at.is_some() && write.server_time == server_time;
     let clock = write.at.filter(|_| is_of_this_write);
     let made = server_time.or(clock).map(second);
-    let without_record =
-        || Confirmation::Doubtful { why: "nothing tells when the annotation was written last".to_owned() };
-
     let (begin, end) = match (stamps.begin, stamps.end, confirm_after) {
-        (None, None, Some(after)) => {
-            return made.map_or_else(without_record, |made| after_a_while(made, after, now));
-        }
+        (None, None, Some(after)) => return by_the_clock(live, key, write, after, now),
         (None, None, None) => {
             let why = format!(
                 "the load balancer's controller has put no {BEGIN} on the Service; set `confirmAfter` on the lever if it never does"
@@ -187,6 +182,27 @@ pub(super) fn confirm(
     let why = format!("the end at {end} may be that of the synchronisation before the one that began then");
     // If ours is still under way its own end will tell, without another write.
     if now < later(end, PATIENCE) { Confirmation::Pending { why } } else { Confirmation::Doubtful { why } }
+}
+
+/// Whether the value is in force where nothing tells but the time since it was written.
+pub(super) fn by_the_clock(
+    live: &Service,
+    key: &str,
+    write: &WriteRecord,
+    after: Span,
+    now: Timestamp,
+) -> Confirmation {
+    let server_time = written(live, key, &write.manager);
+    // Memory of another write than the live one is worth nothing.
+    let clock = write.at.filter(|_| write.server_time == server_time);
+    match server_time.or(clock).map(second) {
+        Some(made) => after_a_while(made, after, now),
+        None => without_record(),
+    }
+}
+
+fn without_record() -> Confirmation {
+    Confirmation::Doubtful { why: "nothing tells when the annotation was written last".to_owned() }
 }
 
 /// Without stamps: by the user's word, from the end of the second of the write.

@@ -9,13 +9,12 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Service;
 use kube::ResourceExt;
 
-use super::cover::{kind, selects};
-use super::lb_rs_weight::{self, Ours, Port};
+use super::lb_rs_weight;
 use super::spec::TkeServiceSpec;
 use super::sync_stamps::{self, BEGIN};
 use super::{
     Confirmation, Held, Lever, LeverKind, OnService, Problem, Selection, Site, Target, Warning, WriteRecord,
-    annotation,
+    annotation, weighed,
 };
 use crate::workflow::ordinals::OrdinalSet;
 use crate::workflow::span::Span;
@@ -45,34 +44,6 @@ impl TkeService {
         Self { services: services.iter().cloned().collect(), confirm_after: *confirm_after }
     }
 
-    /// The Services to write, before they are looked at.
-    fn candidates<'a>(
-        &self,
-        target: &Target<'_>,
-        all: &'a [Service],
-    ) -> Result<Vec<&'a Service>, Vec<Problem>> {
-        if self.services.is_empty() {
-            let is_ours = |service: &&Service| {
-                selects(target, service)
-                    && service.spec.as_ref().is_some_and(|spec| kind(spec) == "LoadBalancer")
-            };
-            let mut found: Vec<_> = all.iter().filter(is_ours).collect();
-            found.sort_by_key(|service| service.name_any());
-            if found.is_empty() {
-                return Err(vec![Problem::NoService { set: target.set.to_owned() }]);
-            }
-            return Ok(found);
-        }
-        let find = |name: &String| {
-            all.iter()
-                .find(|service| service.metadata.name.as_ref() == Some(name))
-                .ok_or_else(|| Problem::Missing { service: name.clone() })
-        };
-        let (found, missing): (Vec<_>, Vec<_>) = self.services.iter().map(find).partition(Result::is_ok);
-        let missing: Vec<_> = missing.into_iter().filter_map(Result::err).collect();
-        if missing.is_empty() { Ok(found.into_iter().flatten().collect()) } else { Err(missing) }
-    }
-
     fn warnings(&self, service: &Service) -> Vec<Warning> {
         let name = || service.name_any();
         let spec = service.spec.as_ref();
@@ -95,46 +66,17 @@ impl TkeService {
     }
 }
 
-/// Everything that makes weights on this Service impossible or without effect.
-fn problems(target: &Target<'_>, service: &Service) -> Vec<Problem> {
-    let name = || service.name_any();
-    let set = || target.set.to_owned();
+/// What Tencent's controller does not go together with.
+fn problems(service: &Service) -> Vec<Problem> {
     let mut problems = Vec::new();
-    if service.metadata.deletion_timestamp.is_some() {
-        problems.push(Problem::BeingDeleted { service: name() });
-    }
-    if !selects(target, service) {
-        problems.push(Problem::DoesNotSelect { service: name(), set: set() });
-    }
-    let is = service.spec.as_ref().map_or("unknown", kind);
-    if is != "LoadBalancer" {
-        problems.push(Problem::NotLoadBalancer { service: name(), is: is.to_owned() });
-    }
-    if ports(service).is_empty() {
-        problems.push(Problem::NoPorts { service: name() });
-    }
     if annotation(service, MODE) == Some("skip") {
-        problems.push(Problem::Skipped { service: name(), key: MODE });
+        problems.push(Problem::Skipped { service: service.name_any(), key: MODE });
     }
     if annotation(service, TARGET_GROUPS).is_some() {
-        let on = format!("Service {}", name());
+        let on = format!("Service {}", service.name_any());
         problems.push(Problem::Conflict { on, key: TARGET_GROUPS, with: WEIGHTS });
     }
-    if let Some(Err(why)) = annotation(service, WEIGHTS).map(|text| lb_rs_weight::check(text, target.set)) {
-        problems.push(Problem::Malformed { service: name(), key: WEIGHTS, why });
-    }
     problems
-}
-
-/// All ports of the Service as the annotation names them.
-fn ports(service: &Service) -> BTreeSet<Port> {
-    let ports = service.spec.iter().flat_map(|spec| spec.ports.iter().flatten());
-    ports
-        .filter_map(|port| {
-            let proto = port.protocol.as_deref().unwrap_or("TCP").to_ascii_uppercase();
-            Some(Port { proto, port: u16::try_from(port.port).ok()? })
-        })
-        .collect()
 }
 
 impl Lever for TkeService {
@@ -143,8 +85,10 @@ impl Lever for TkeService {
     }
 
     fn services(&self, target: &Target<'_>, all: &[Service]) -> Result<Selection, Vec<Problem>> {
-        let found = self.candidates(target, all)?;
-        let mut problems: Vec<_> = found.iter().flat_map(|service| problems(target, service)).collect();
+        let found = weighed::candidates(&self.services, target, all)?;
+        let of_all = |service: &&Service| weighed::problems(target, service, WEIGHTS);
+        let mut problems: Vec<_> = found.iter().flat_map(of_all).collect();
+        problems.extend(found.iter().flat_map(|service| self::problems(service)));
         if target.pod_annotations.contains_key(POD_WEIGHT) {
             let on = format!("the pod template of StatefulSet {}", target.set);
             problems.push(Problem::Conflict { on, key: POD_WEIGHT, with: WEIGHTS });
@@ -169,8 +113,7 @@ impl OnService for TkeService {
     }
 
     fn held(&self, live: &Service, target: &Target<'_>, before: Option<&str>) -> Held {
-        let ours = Ours { set: target.set, ports: &ports(live) };
-        lb_rs_weight::held(self.value(live), before, ours)
+        weighed::held(live, self.value(live), target, before)
     }
 
     fn render(
@@ -180,12 +123,7 @@ impl OnService for TkeService {
         before: Option<&str>,
         detached: &OrdinalSet,
     ) -> Result<Option<String>, Problem> {
-        let ours = Ours { set: target.set, ports: &ports(live) };
-        lb_rs_weight::render(self.value(live), before, ours, detached).map_err(|why| Problem::Malformed {
-            service: live.name_any(),
-            key: WEIGHTS,
-            why,
-        })
+        weighed::render(live, WEIGHTS, target, before, detached)
     }
 
     fn again(&self, live: &Service) -> Option<String> {

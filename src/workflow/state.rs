@@ -273,7 +273,7 @@ pub struct Saved {
 pub struct SavedLever {
     /// The lever's kind.
     pub lever: String,
-    /// The object it stands on.
+    /// The Service that it writes, or the key of the pods' label.
     pub name: String,
     /// The whole old value; none: it was absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -42,6 +42,29 @@ fn what_can_be_worked_out_is_filled_in_and_what_must_be_decided_is_asked() {
 }
 
 #[test]
+fn a_label_of_the_services_own_is_found_for_those_that_no_balancer_serves() {
+    let set = set("OnDelete", |set| {
+        set["spec"]["selector"] = json!({"matchLabels": {"app": "web"}});
+        set["spec"]["template"]["metadata"]["labels"] = json!({"app": "web", "serving": "true"});
+    });
+    let by = |labels: Value| json!({"type": "ClusterIP", "selector": labels, "ports": [{"port": 80}]});
+    let services = [
+        service("inside", &by(json!({"app": "web", "serving": "true"}))),
+        service("metrics", &by(json!({"app": "web"}))),
+        service(
+            "public",
+            &json!({"type": "LoadBalancer", "selector": {"app": "web"}, "ports": [{"port": 80}]}),
+        ),
+    ];
+    let yaml = view(&set, &services, None);
+    let levers = parse(&yaml).unwrap().spec.traffic.levers;
+    let label = levers[0].pod_label.as_ref().unwrap();
+    assert_eq!((label.key.as_str(), label.value.as_str()), ("serving", "true"));
+    assert_eq!(levers[1].tke_service.as_ref().unwrap().services, ["public"]);
+    assert!(yaml.contains("# ignoreServices: [metrics]"), "{yaml}");
+}
+
+#[test]
 fn what_is_printed_can_be_applied_as_it_is() {
     for claims in [false, true] {
         for services in

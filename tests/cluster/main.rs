@@ -57,6 +57,7 @@ fn cases() -> Vec<Case> {
             "a cloud's weight and a label at once, for clients outside and inside",
             labels::beside_a_cloud,
         ),
+        beside("another cloud's annotation, whose controller says nothing", upgrades::huawei),
         beside("an image that never becomes Ready touches no serving pod", rollback::never_ready),
         beside("an image that restarts in its first soak is rolled back everywhere", rollback::flaky),
         beside("in mid-run the policy refuses other replicas, and lets an upgrade pass", policy::guarded),

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use futures::future::{FutureExt, LocalBoxFuture};
-use lab::balancer::{Behaviour, Fault};
+use kube::ResourceExt;
+use lab::balancer::{Behaviour, Cloud, Fault};
 use lab::load::Profile;
 use lab::scenario::{App, AppService, Stage, UpdateStrategy};
 use libtest_mimic::Failed;
@@ -125,6 +126,33 @@ pub fn deaf(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), Failed>
             .await?;
         lossless(&run)?;
         as_before(&app, "lab/app:deaf-v2", &[None]).await?;
+        app.remove().await?;
+        Ok(())
+    }
+    .boxed_local()
+}
+
+/// Another cloud's annotation, in force by the clock.
+pub fn huawei(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), Failed>> {
+    async move {
+        let services = vec![AppService { cloud: Cloud::Huawei, ..AppService::new("nginx", &[80]) }];
+        let app = begin(stage, App { services, ..App::nginx("huawei") }, |spec| {
+            spec["traffic"]["levers"] = json!([{"cceService": {"confirmAfter": "5s"}}]);
+            spec["batches"] = json!({"size": 2});
+        })
+        .await?;
+        let run = app
+            .run_under(&Profile::default(), async {
+                app.set_image("lab/nginx:v2").await?;
+                app.upgraded("nginx").await.map(drop)
+            })
+            .await?;
+        lossless(&run)?;
+        as_before(&app, "lab/nginx:v2", &[None]).await?;
+        let service = app.service("nginx").await?;
+        if service.annotations().contains_key("kubernetes.io/elb.custom-backend-weights") {
+            return Err("the weights are left on the Service".into());
+        }
         app.remove().await?;
         Ok(())
     }

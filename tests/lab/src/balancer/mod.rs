@@ -35,7 +35,7 @@ use tokio::{sync::watch as watched, task::JoinHandle};
 use tokio_util::task::AbortOnDropHandle;
 
 use front::Front;
-pub use service::ServiceName;
+pub use service::{Cloud, ServiceName};
 pub use serving::{Serving, serving};
 pub use slots::Change;
 

@@ -13,8 +13,10 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-/// Prefix of the annotations that the controller honours.
-const PREFIX: &str = "service.cloud.tencent.com/";
+/// Prefixes of the annotations that the controller honours.
+const PREFIXES: [&str; 2] = ["service.cloud.tencent.com/", "kubernetes.io/elb."];
+/// What makes a Service one of Huawei's.
+const ELB_CLASS: &str = "kubernetes.io/elb.class";
 const SYNC_BEGIN: &str = "service.cloud.tencent.com/sync-begin-time";
 const SYNC_END: &str = "service.cloud.tencent.com/sync-end-time";
 /// Label by which an `EndpointSlice` says which Service it belongs to.
@@ -53,6 +55,40 @@ impl ServiceName {
     }
 }
 
+/// Whose load balancer a Service asks for: one balancer here, that keeps the rules of either.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cloud {
+    /// Weights by lb-rs-weight, and stamps of each synchronisation.
+    Tencent,
+    /// Weights by elb.custom-backend-weights, and no stamps.
+    Huawei,
+}
+
+impl Cloud {
+    /// By the annotation that Huawei asks of a Service with a dedicated load balancer.
+    pub(super) fn of(service: &Service) -> Self {
+        let annotations = service.metadata.annotations.as_ref();
+        let class = annotations.and_then(|all| all.get(ELB_CLASS));
+        if class.is_some() { Self::Huawei } else { Self::Tencent }
+    }
+
+    /// The annotation that has the weights.
+    pub(super) fn weights(self) -> &'static str {
+        match self {
+            Self::Tencent => "service.cloud.tencent.com/lb-rs-weight",
+            Self::Huawei => "kubernetes.io/elb.custom-backend-weights",
+        }
+    }
+
+    /// What such a Service has to begin with.
+    pub(crate) fn annotation(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Tencent => ("service.cloud.tencent.com/direct-access", "true"),
+            Self::Huawei => (ELB_CLASS, "performance"),
+        }
+    }
+}
+
 /// Which of the two stamps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stamp {
@@ -81,7 +117,8 @@ impl Read {
     pub(super) fn fingerprint(&self) -> Value {
         let annotations = self.service.metadata.annotations.iter().flatten();
         let honoured: Vec<_> = annotations
-            .filter(|(key, _)| key.starts_with(PREFIX) && *key != SYNC_BEGIN && *key != SYNC_END)
+            .filter(|(key, _)| PREFIXES.iter().any(|prefix| key.starts_with(prefix)))
+            .filter(|(key, _)| *key != SYNC_BEGIN && *key != SYNC_END)
             .collect();
         let slices: Vec<_> = self.slices.iter().map(|slice| (&slice.endpoints, &slice.ports)).collect();
         json!([self.service.spec, honoured, slices])

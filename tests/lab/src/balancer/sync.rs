@@ -15,7 +15,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::{
     Applied, Behaviour, Fault, Shared,
     front::Front,
-    service::{self, Read, Stamp},
+    service::{self, Cloud, Read, Stamp},
     wanted::{Wanted, wanted},
     weights::BadWeights,
 };
@@ -124,7 +124,7 @@ async fn carry_out(
     read: &Read,
     behaviour: Behaviour,
 ) -> Result<(), SyncError> {
-    let stamps = behaviour.fault != Some(Fault::NoStamps);
+    let stamps = behaviour.fault != Some(Fault::NoStamps) && Cloud::of(&read.service) == Cloud::Tencent;
     if stamps {
         service::stamp(&shared.client, &front.name, Stamp::Begin, begin).await?;
     }

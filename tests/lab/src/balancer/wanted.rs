@@ -10,7 +10,8 @@ use k8s_openapi::api::{
     discovery::v1::{Endpoint, EndpointSlice},
 };
 
-use super::weights::{ANNOTATION, BadWeights, Weights};
+use super::service::Cloud;
+use super::weights::{BadWeights, Weights};
 
 /// The pods of one listener, by uid: a pod that comes back under its old name is another backend.
 pub(super) type Members = BTreeMap<String, Member>;
@@ -30,7 +31,7 @@ pub(super) type Wanted = BTreeMap<u16, Members>;
 /// Ready pods with the weight that the annotation gives them, pods on their way out with 0, no others.
 pub(super) fn wanted(service: &Service, slices: &[EndpointSlice]) -> Result<Wanted, BadWeights> {
     let annotations = service.metadata.annotations.as_ref();
-    let weights = match annotations.and_then(|all| all.get(ANNOTATION)) {
+    let weights = match annotations.and_then(|all| all.get(Cloud::of(service).weights())) {
         Some(value) => Weights::parse(value)?,
         None => Weights::default(),
     };
@@ -82,7 +83,7 @@ mod tests {
     use super::*;
 
     fn service(weights: Option<&str>) -> Service {
-        let annotations = weights.map(|value| json!({ANNOTATION: value}));
+        let annotations = weights.map(|value| json!({Cloud::Tencent.weights(): value}));
         serde_json::from_value(json!({
             "metadata": {"name": "front", "annotations": annotations},
             "spec": {"ports": [
@@ -143,6 +144,22 @@ mod tests {
         let wanted = wanted(&service(Some(weights)), &slices).unwrap();
         assert_eq!((wanted[&80]["uid-1"].weight, wanted[&80]["uid-2"].weight), (7, 0));
         assert_eq!(wanted[&9000]["uid-2"].weight, 7);
+    }
+
+    #[test]
+    fn each_cloud_has_its_own_annotation_and_leaves_the_others() {
+        let slices = [slice(&[endpoint("web-1", &json!({"ready": true}))])];
+        let seven = json!(r#"{"defaultWeight":7}"#);
+        let weight = |annotations: Value| {
+            let mut service = service(None);
+            service.metadata.annotations = serde_json::from_value(annotations).unwrap();
+            wanted(&service, &slices).unwrap()[&80]["uid-1"].weight
+        };
+        let (ours, theirs) = (Cloud::Huawei.weights(), Cloud::Tencent.weights());
+        let (class, value) = Cloud::Huawei.annotation();
+        assert_eq!(weight(json!({class: value, ours: seven})), 7);
+        assert_eq!(weight(json!({class: value, theirs: seven})), 10);
+        assert_eq!(weight(json!({ours: seven})), 10);
     }
 
     #[test]

@@ -4,9 +4,6 @@
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-/// Name of the annotation.
-pub(super) const ANNOTATION: &str = "service.cloud.tencent.com/lb-rs-weight";
-
 /// The weight of a backend of which nobody said anything (the cloud's own default).
 const DEFAULT: u16 = 10;
 
@@ -66,10 +63,10 @@ impl Default for Weights {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum BadWeights {
     /// It is not of the documented form.
-    #[error("{ANNOTATION} cannot be read: {0}")]
+    #[error("the weights cannot be read: {0}")]
     Form(#[from] serde_json::Error),
     /// It asks for more than the cloud has.
-    #[error("{ANNOTATION} asks for weight {0}; the highest is {HIGHEST}")]
+    #[error("the weights ask for {0}; the highest is {HIGHEST}")]
     TooHigh(u16),
 }
 

@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use tokio::process::Command;
 
-use super::NODE_ADDRESS;
+use super::{NODE_ADDRESS, parts::SERVICES};
 use crate::{
     error::{AtPath, LabError},
     images::Image,
@@ -29,6 +29,8 @@ pub(super) async fn prepare() -> Result<(), LabError> {
         &["link", "add", BRIDGE, "type", "bridge"][..],
         &["address", "add", &address, "dev", BRIDGE],
         &["link", "set", BRIDGE, "up"],
+        // A client on the node needs a route before kube-proxy's rules send it elsewhere.
+        &["route", "add", SERVICES, "dev", BRIDGE],
     ] {
         run(Command::new("ip").args(args)).await?;
     }

@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// Pods and Services get addresses from these ranges; both end at the sandbox.
-const SERVICES: &str = "10.96.0.0/16";
+pub(super) const SERVICES: &str = "10.96.0.0/16";
 
 const ETCD: &str = "http://127.0.0.1:2379";
 

@@ -5,6 +5,8 @@ use std::time::Duration;
 use k8s_openapi::api::{apps::v1::StatefulSet, core::v1::Service};
 use serde_json::{Value, json};
 
+use crate::balancer::Cloud;
+
 /// Who replaces the pods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UpdateStrategy {
@@ -39,6 +41,8 @@ pub struct AppService {
     pub weights: Option<String>,
     /// How clients reach it.
     pub reached: Reached,
+    /// Whose balancer it asks for.
+    pub cloud: Cloud,
     /// It selects only pods that have the label `serving=true`.
     pub by_label: bool,
 }
@@ -52,6 +56,7 @@ impl AppService {
             ports: ports.to_vec(),
             weights: None,
             reached: Reached::LoadBalancer,
+            cloud: Cloud::Tencent,
             by_label: false,
         }
     }
@@ -165,7 +170,8 @@ impl App {
 
     fn service(&self, service: &AppService) -> Value {
         let port = |port: &u16| json!({"name": format!("p{port}"), "port": port, "targetPort": port});
-        let mut annotations = json!({"service.cloud.tencent.com/direct-access": "true"});
+        let (key, value) = service.cloud.annotation();
+        let mut annotations = json!({key: value});
         if let Some(weights) = &service.weights {
             annotations["service.cloud.tencent.com/lb-rs-weight"] = json!(weights);
         }
