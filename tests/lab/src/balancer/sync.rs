@@ -17,7 +17,7 @@ use super::{
     front::Front,
     service::{self, Cloud, Read, Stamp},
     wanted::{Wanted, wanted},
-    weights::BadWeights,
+    weights::BadAnnotation,
 };
 use crate::{clock, error::LabError};
 
@@ -28,7 +28,7 @@ const RETRY: Duration = Duration::from_secs(2);
 #[derive(Debug, thiserror::Error)]
 enum SyncError {
     #[error(transparent)]
-    Annotation(#[from] BadWeights),
+    Annotation(#[from] BadAnnotation),
     #[error("the cloud API answered InternalError")]
     Cloud,
     #[error("the load balancer could not be changed: {0}")]

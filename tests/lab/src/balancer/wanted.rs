@@ -11,7 +11,7 @@ use k8s_openapi::api::{
 };
 
 use super::service::Cloud;
-use super::weights::{BadWeights, Weights};
+use super::weights::{BadAnnotation, Weights};
 
 /// The pods of one listener, by uid: a pod that comes back under its old name is another backend.
 pub(super) type Members = BTreeMap<String, Member>;
@@ -29,10 +29,11 @@ pub(super) struct Member {
 pub(super) type Wanted = BTreeMap<u16, Members>;
 
 /// Ready pods with the weight that the annotation gives them, pods on their way out with 0, no others.
-pub(super) fn wanted(service: &Service, slices: &[EndpointSlice]) -> Result<Wanted, BadWeights> {
+pub(super) fn wanted(service: &Service, slices: &[EndpointSlice]) -> Result<Wanted, BadAnnotation> {
     let annotations = service.metadata.annotations.as_ref();
-    let weights = match annotations.and_then(|all| all.get(Cloud::of(service).weights())) {
-        Some(value) => Weights::parse(value)?,
+    let annotation = Cloud::of(service).weights();
+    let weights = match annotations.and_then(|all| all.get(annotation)) {
+        Some(value) => Weights::parse(value).map_err(|why| BadAnnotation { annotation, why })?,
         None => Weights::default(),
     };
     Ok(ports(service).map(|(port, declared)| (port, members(port, declared, slices, &weights))).collect())

@@ -59,7 +59,17 @@ impl Default for Weights {
     }
 }
 
-/// Why the annotation cannot be honoured. All sync of its Service stops for it.
+/// An annotation that cannot be honoured. All sync of its Service stops for it.
+#[derive(Debug, thiserror::Error)]
+#[error("{annotation}: {why}")]
+pub(super) struct BadAnnotation {
+    /// Its name.
+    pub(super) annotation: &'static str,
+    /// What is wrong with it.
+    pub(super) why: BadWeights,
+}
+
+/// What is wrong with weights.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum BadWeights {
     /// It is not of the documented form.
