@@ -3,7 +3,7 @@
 
 #![no_main]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use libfuzzer_sys::fuzz_target;
@@ -41,6 +41,8 @@ fuzz_target!(|data: &[u8]| {
         b'P' => prometheus(&[]),
         b'L' => prometheus(&[("listener", "a")]),
         b'S' => Format::NginxStubStatus,
+        b'H' => Format::HaproxyCsv { frontends: BTreeSet::from(["web".to_owned(), "tcp-in".to_owned()]) },
+        b'E' => Format::EnvoyStats,
         _ => return,
     };
     let Ok(count) = format.parse(body, now) else { return };
@@ -66,6 +68,17 @@ fuzz_target!(|data: &[u8]| {
             assert_eq!(format.parse(others.as_bytes(), now), Ok(count), "and no other");
             let broken = format!("{text}conns{{listener=\"a\"}} NaN\n");
             assert!(format.parse(broken.as_bytes(), now).is_err(), "one bad series spoils the sum");
+        }
+        Format::HaproxyCsv { .. } => {
+            assert!(count <= MOST * text.lines().count() as u64 * 2);
+            assert!(parts.flatten().all(|part| part == count), "a part of it is a smaller answer");
+            let twice = format!("{text}{text}");
+            // An open quote would take the second one in.
+            assert!(text.contains('"') || format.parse(twice.as_bytes(), now).is_err(), "twice is unknown");
+        }
+        Format::EnvoyStats => {
+            assert!(count <= MOST * text.len() as u64);
+            assert!(parts.flatten().all(|part| part == count), "a part of it is a smaller answer");
         }
         Format::NginxStubStatus => {
             assert!(parts.flatten().all(|part| part == count), "a part of it is a smaller answer");

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use lossless_upgrade::api::{self, LosslessUpgrade};
 use lossless_upgrade::controller::{self, Context};
 use lossless_upgrade::drain::counter::{self, CounterArgs};
+use lossless_upgrade::drain::prometheus::allow::Allowed;
 use lossless_upgrade::runtime::clock::Clock;
 use lossless_upgrade::runtime::config::RunArgs;
 use lossless_upgrade::runtime::metrics::Metrics;
@@ -117,6 +118,7 @@ async fn act(
             .as_ref()
             .map_or_else(|| format!("process-{}", std::process::id()), |lease| lease.identity.clone()),
         counter_image: args.scope.counter_image.clone(),
+        prometheus_allow: Allowed::parse(&args.scope.prometheus_allow).context("--prometheus-allow")?,
         clock,
         metrics: metrics.clone(),
         ready: ready.clone(),

@@ -62,6 +62,8 @@ pub struct Context {
     pub process: String,
     /// Image of drain counters.
     pub counter_image: Option<String>,
+    /// Which addresses the probe `prometheus` may ask.
+    pub prometheus_allow: observe::Allowed,
     /// Time.
     pub clock: Clock,
     /// What Prometheus sees.
@@ -91,6 +93,7 @@ impl Controller {
             client: &self.context.client,
             process: &self.context.process,
             counter_image: self.context.counter_image.as_deref(),
+            prometheus_allow: &self.context.prometheus_allow,
             clock: self.context.clock,
             objects: &self.objects,
         }

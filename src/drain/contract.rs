@@ -87,5 +87,6 @@ pub(super) fn pod() -> PodTarget {
         run: "r7".to_owned(),
         ports: BTreeSet::from([80, 8443]),
         host_network: false,
+        node: Some("node-a".to_owned()),
     }
 }

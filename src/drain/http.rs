@@ -3,22 +3,16 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use ::http::{Request, Response, StatusCode, header::CONNECTION};
+use ::http::{Request, Response, header::CONNECTION};
 use async_trait::async_trait;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
 use kube::Client;
 use kube::client::Body;
+use rustls::RootCertStore;
 
 use super::formats::Format;
 use super::spec::{HttpSpec, Via};
+use super::web::{self, TOTAL, reason, whole};
 use super::{Now, PodTarget, Probe, ProbeKind, Reader, Reading, Refusal};
-
-/// A pod that does not take the connection within this time is not there.
-const CONNECT: Duration = Duration::from_secs(2);
-/// A reading takes no longer, all in all.
-const TOTAL: Duration = Duration::from_secs(5);
-/// More than any status page; Prometheus pages of a few thousand series fit.
-const MOST_BYTES: usize = 1024 * 1024;
 
 /// The probe.
 #[derive(Clone)]
@@ -40,15 +34,9 @@ impl HttpProbe {
     /// # Errors
     /// The settings lack a part, or have a path that would lead elsewhere.
     pub fn new(spec: &HttpSpec, client: Client, now: Now) -> Result<Self, Refusal> {
-        let straight = reqwest::Client::builder()
-            .connect_timeout(CONNECT)
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .pool_max_idle_per_host(0)
-            .build()
-            .map_err(|problem| {
-                Refusal::lasting(format!("no HTTP client: {problem}"), "use the socket probe")
-            })?;
+        // Plain http only, so that there is nobody to trust.
+        let straight = web::client(RootCertStore::empty())
+            .map_err(|problem| Refusal::lasting(problem, "use the socket probe"))?;
         Ok(Self {
             client,
             straight,
@@ -85,34 +73,6 @@ impl HttpProbe {
             }
         }
     }
-}
-
-/// The innermost reason: the outer ones only say that a request failed.
-fn reason(problem: &dyn std::error::Error) -> String {
-    let mut innermost = problem;
-    while let Some(source) = innermost.source() {
-        innermost = source;
-    }
-    innermost.to_string()
-}
-
-/// The whole body of a good answer.
-async fn whole<B>(answer: Response<B>) -> Result<Vec<u8>, String>
-where
-    B: BodyExt,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
-    if answer.status() != StatusCode::OK {
-        return Err(format!("the answer is {}, not 200", answer.status()));
-    }
-    let body = Limited::new(answer.into_body(), MOST_BYTES).collect().await.map_err(|problem| {
-        if problem.is::<LengthLimitError>() {
-            format!("the body is larger than {MOST_BYTES} bytes")
-        } else {
-            format!("the body is cut off: {}", reason(problem.as_ref()))
-        }
-    })?;
-    Ok(body.to_bytes().to_vec())
 }
 
 /// A path that stays below the pod: the API server must not be led to another object with the

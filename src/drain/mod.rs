@@ -9,6 +9,8 @@
 //! | `counter`, `proc_net`, `line` | that counter: the program `drain-counter`, what it reads, what it prints |
 //! | `http` | the probe that asks the pod over HTTP |
 //! | `formats` | what an HTTP answer may look like, one file a format |
+//! | `prometheus` | the probe that asks a Prometheus |
+//! | `web` | what the probes that ask over HTTP have in common |
 //!
 //! No probe takes silence for zero: whatever is not a fresh, whole, plain number is [`Reading::Unknown`].
 
@@ -18,8 +20,10 @@ pub mod http;
 pub mod line;
 pub mod ports;
 pub mod proc_net;
+pub mod prometheus;
 pub mod socket;
 pub mod spec;
+mod web;
 
 #[cfg(test)]
 mod contract;
@@ -95,6 +99,8 @@ pub struct PodTarget {
     pub ports: BTreeSet<u16>,
     /// The pod shares the network of its node.
     pub host_network: bool,
+    /// Name of its node, once it has one.
+    pub node: Option<String>,
 }
 
 /// The kinds of probes.
@@ -104,6 +110,8 @@ pub enum ProbeKind {
     Socket,
     /// Asks the pod over HTTP.
     Http,
+    /// Asks a Prometheus.
+    Prometheus,
 }
 
 impl fmt::Display for ProbeKind {
@@ -111,6 +119,7 @@ impl fmt::Display for ProbeKind {
         f.write_str(match self {
             Self::Socket => "socket",
             Self::Http => "http",
+            Self::Prometheus => "prometheus",
         })
     }
 }
@@ -158,6 +167,8 @@ pub struct Means {
     pub counter: socket::CounterSettings,
     /// Wall-clock time.
     pub now: Now,
+    /// Which addresses the probe `prometheus` may ask.
+    pub prometheus_allow: prometheus::allow::Allowed,
 }
 
 /// The table: from one item of `spec.drain.probes` to its probe.
@@ -165,17 +176,20 @@ pub struct Means {
 /// # Errors
 /// The item does not name exactly one probe, or one that lacks a part.
 pub fn probe(spec: &ProbeSpec, means: &Means) -> Result<Box<dyn Probe>, Refusal> {
-    let ProbeSpec { socket, http } = spec;
-    match (socket, http) {
-        (Some(socket), None) => {
+    let ProbeSpec { socket, http, prometheus } = spec;
+    match (socket, http, prometheus) {
+        (Some(socket), None, None) => {
             Ok(Box::new(socket::SocketProbe::new(socket, means.client.clone(), means.counter.clone())))
         }
-        (None, Some(http)) => {
+        (None, Some(http), None) => {
             Ok(Box::new(http::HttpProbe::new(http, means.client.clone(), means.now.clone())?))
         }
-        (None, None) | (Some(_), Some(_)) => Err(Refusal::lasting(
-            "an item of spec.drain.probes does not name exactly one probe",
-            "write `socket` or `http`, and an item for each",
-        )),
+        (None, None, Some(prometheus)) => Ok(Box::new(prometheus::PrometheusProbe::new(prometheus, means))),
+        (None, None, None) | (Some(_), Some(_), _) | (Some(_), _, Some(_)) | (_, Some(_), Some(_)) => {
+            Err(Refusal::lasting(
+                "an item of spec.drain.probes does not name exactly one probe",
+                "write `socket`, `http` or `prometheus`, and an item for each",
+            ))
+        }
     }
 }

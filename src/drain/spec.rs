@@ -1,16 +1,20 @@
 //! What users write under `spec.drain.probes`.
 
+mod prometheus;
+
 use std::collections::BTreeMap;
 
 use kube::KubeSchema;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
+pub use self::prometheus::{AuthSpec, BasicSpec, OnNoData, PrometheusSpec, SecretKey};
+
 /// One probe. Exactly one member is set.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("has(self.socket) != has(self.http)").message("name exactly one probe in an item: socket or http")
+    validation = Rule::new("[has(self.socket), has(self.http), has(self.prometheus)].filter(named, named).size() == 1").message("name exactly one probe in an item: socket, http or prometheus")
 )]
 pub struct ProbeSpec {
     /// Counts the sockets inside the pod, by an ephemeral container of the operator's own image.
@@ -19,12 +23,15 @@ pub struct ProbeSpec {
     /// Asks the pod over HTTP how many connections it has.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub http: Option<HttpSpec>,
+    /// Asks a Prometheus what it has scraped of the pod. The operator's flag `--prometheus-allow` says which ones may be asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prometheus: Option<PrometheusSpec>,
 }
 
 impl Default for ProbeSpec {
     /// What an object without probes gets: sockets, down to none.
     fn default() -> Self {
-        Self { socket: Some(SocketSpec::default()), http: None }
+        Self { socket: Some(SocketSpec::default()), http: None, prometheus: None }
     }
 }
 
@@ -47,6 +54,7 @@ pub struct SocketSpec {
 #[x_kube(
     validation = Rule::new("(self.format == 'Json') == has(self.json)").message("format Json needs `json: {pointer}`, and only it has one"),
     validation = Rule::new("(self.format == 'Prometheus') == has(self.prometheus)").message("format Prometheus needs `prometheus: {metric}`, and only it has one"),
+    validation = Rule::new("(self.format == 'HaproxyCsv') == has(self.haproxy)").message("format HaproxyCsv needs `haproxy: {frontends}`, and only it has one"),
     validation = Rule::new("!self.path.contains('..')").message("path must not contain `..`"),
 )]
 pub struct HttpSpec {
@@ -64,6 +72,9 @@ pub struct HttpSpec {
     /// Which series to count, for the format `Prometheus`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prometheus: Option<PrometheusTextSpec>,
+    /// Which frontends to count, for the format `HaproxyCsv`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub haproxy: Option<HaproxySpec>,
     /// Which way to ask. Default Pod.
     #[serde(default)]
     pub via: Via,
@@ -84,6 +95,10 @@ pub enum HttpFormat {
     Prometheus,
     /// nginx's `stub_status` page: its active connections less the one that asks.
     NginxStubStatus,
+    /// HAProxy's status page with `;csv`: the current sessions of the frontends that `haproxy` names.
+    HaproxyCsv,
+    /// Envoy's admin page `/stats?format=json`: the active connections of every listener in the answer but the admin page's own.
+    EnvoyStats,
 }
 
 /// Where the number is in a JSON answer.
@@ -106,6 +121,19 @@ pub struct PrometheusTextSpec {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "labels")]
     pub labels: BTreeMap<String, String>,
+}
+
+/// Which frontends of a HAProxy to add up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HaproxySpec {
+    /// The frontends (and `listen` sections) that serve the clients. One that is missing in the page makes the count
+    /// unknown. Leave out the one that serves the page itself: each question is a session of it.
+    #[schemars(
+        length(min = 1, max = 32),
+        inner(length(min = 1, max = 128), regex(pattern = r"^[A-Za-z0-9_.:-]+$"))
+    )]
+    pub frontends: Vec<String>,
 }
 
 /// Which way an `http` probe asks.
@@ -175,12 +203,89 @@ mod tests {
     }
 
     #[test]
+    fn haproxy_needs_the_names_of_its_frontends_and_envoy_nothing() {
+        let http = |format: &str| serde_json::json!({"port": 8404, "path": "/stats;csv", "format": format});
+        let with = |format: &str| {
+            let mut probe = http(format);
+            probe["haproxy"] = serde_json::json!({"frontends": ["web"]});
+            serde_json::json!({"http": probe})
+        };
+        assert!(!refused(&with("HaproxyCsv")));
+        assert!(!refused(&serde_json::json!({"http": http("EnvoyStats")})));
+        assert!(refused(&serde_json::json!({"http": http("HaproxyCsv")})));
+        assert!(refused(&with("EnvoyStats")));
+    }
+
+    /// A probe `prometheus` with this change.
+    fn prometheus(change: impl FnOnce(&mut serde_json::Value)) -> serde_json::Value {
+        let mut probe = serde_json::json!({
+            "address": "https://prometheus.monitoring:9090",
+            "query": "sum(conns{pod=\"{{pod}}\"})",
+            "sampledAt": "min(timestamp(conns{pod=\"{{pod}}\"}))",
+            "maxAge": "2m",
+        });
+        change(&mut probe);
+        serde_json::json!({"prometheus": probe})
+    }
+
+    #[test]
+    fn a_prometheus_probe_is_about_one_pod() {
+        assert!(!refused(&prometheus(|_| {})));
+        for member in ["query", "sampledAt"] {
+            for name in ["pod", "podIP", "ordinal"] {
+                let text = format!("a{{b=\"{{{{{name}}}}}\"}}");
+                assert!(!refused(&prometheus(|probe| probe[member] = text.into())), "{member}: {name}");
+            }
+            for text in ["sum(conns)", "a{b=\"{{namespace}}{{node}}\"}", "a{b=\"{pod}\"}"] {
+                assert!(refused(&prometheus(|probe| probe[member] = text.into())), "{member}: {text}");
+            }
+        }
+        let mut two = prometheus(|_| {});
+        two["socket"] = serde_json::json!({});
+        assert!(refused(&two));
+    }
+
+    #[test]
+    fn the_age_of_a_sample_is_bounded() {
+        for (age, fine) in [("1s", true), ("10m", true), ("999ms", false), ("0s", false), ("10m1s", false)] {
+            assert_eq!(!refused(&prometheus(|probe| probe["maxAge"] = age.into())), fine, "{age}");
+        }
+    }
+
+    #[test]
+    fn an_address_has_no_way_up_and_a_ca_is_for_https() {
+        let ca = serde_json::json!({"secret": "s", "key": "ca.crt"});
+        assert!(!refused(&prometheus(|probe| probe["ca"] = ca.clone())));
+        assert!(refused(&prometheus(|probe| {
+            probe["ca"] = ca.clone();
+            probe["address"] = "http://p".into();
+        })));
+        assert!(refused(&prometheus(|probe| probe["address"] = "https://p/../x".into())));
+    }
+
+    #[test]
+    fn auth_names_exactly_one_way() {
+        let bearer = serde_json::json!({"secret": "s", "key": "token"});
+        let basic = serde_json::json!({"secret": "s"});
+        let auth = |auth: serde_json::Value| refused(&prometheus(|probe| probe["auth"] = auth));
+        assert!(!auth(serde_json::json!({"bearer": bearer})));
+        assert!(!auth(serde_json::json!({"basic": basic})));
+        assert!(auth(serde_json::json!({})));
+        assert!(auth(serde_json::json!({"bearer": bearer, "basic": basic})));
+    }
+
+    #[test]
     fn what_users_write_is_read_with_its_defaults() {
         let read = |json: serde_json::Value| serde_json::from_value::<ProbeSpec>(json).unwrap();
         assert_eq!(read(serde_json::json!({"socket": {}})), ProbeSpec::default());
         let http =
             read(serde_json::json!({"http": {"port": 8081, "path": "/s", "format": "Number"}})).http.unwrap();
         assert_eq!((http.via, http.threshold), (Via::Pod, 0));
+        let mut spec = prometheus(|_| {});
+        spec["prometheus"].as_object_mut().unwrap().remove("maxAge");
+        let prometheus = read(spec).prometheus.unwrap();
+        let defaults = (prometheus.max_age.to_string(), prometheus.on_no_data, prometheus.threshold);
+        assert_eq!(defaults, ("2m".to_owned(), OnNoData::Unknown, 0));
     }
 
     #[test]

@@ -34,6 +34,11 @@ pub struct ScopeArgs {
     /// Without it the probe is refused before anything is moved
     #[arg(long, env = "COUNTER_IMAGE", value_name = "IMAGE")]
     pub counter_image: Option<String>,
+
+    /// Which Prometheus the `prometheus` probe may ask, as prefixes of addresses: scheme, host and port must be the
+    /// same, and the path the same or below. Several by commas or by repeating it [default: none]
+    #[arg(long, env = "PROMETHEUS_ALLOW", value_name = "URL", value_delimiter = ',')]
+    pub prometheus_allow: Vec<String>,
 }
 
 /// Which of several processes acts.

@@ -20,6 +20,17 @@ fn change(path: &str, value: Value) -> Value {
     })
 }
 
+/// A probe `prometheus` with this member.
+fn prometheus(member: &str, value: Value) -> Value {
+    let mut probe = json!({
+        "address": "http://prometheus:9090",
+        "query": "sum(conns{pod='{{pod}}'})",
+        "sampledAt": "min(timestamp(conns{pod='{{pod}}'}))",
+    });
+    probe[member] = value;
+    change("/drain/probes", json!([{"prometheus": probe}]))
+}
+
 /// The same rules as in the unit tests, on the real API server.
 pub fn at_apply(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), Failed>> {
     async move {
@@ -61,6 +72,26 @@ pub fn at_apply(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), Fai
                 "format Json needs",
             ),
             (
+                "HaproxyCsv without frontends",
+                change("/drain/probes", json!([{"http": {"port": 80, "path": "/", "format": "HaproxyCsv"}}])),
+                "format HaproxyCsv needs",
+            ),
+            ("a query about no pod", prometheus("query", json!("sum(conns)")), "query must say which pod"),
+            (
+                "an age of no pod",
+                prometheus("sampledAt", json!("min(conns)")),
+                "sampledAt must say which pod",
+            ),
+            ("maxAge of an hour", prometheus("maxAge", json!("1h")), "maxAge must be"),
+            ("no address", prometheus("address", json!("prometheus:9090")), "should match"),
+            ("a way up", prometheus("address", json!("https://p/../x")), "must not contain `..`"),
+            (
+                "a ca without TLS",
+                prometheus("ca", json!({"secret": "s", "key": "k"})),
+                "ca is for an address that begins with https://",
+            ),
+            ("no way of auth", prometheus("auth", json!({})), "exactly one way in auth"),
+            (
                 "a Deployment",
                 change("/targetRef", json!({"kind": "Deployment", "name": "x"})),
                 "must be StatefulSet",
@@ -78,6 +109,7 @@ pub fn at_apply(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), Fai
         if !moved.is_err_and(|error| error.to_string().contains("cannot be changed")) {
             return Err("the target could be changed".into());
         }
+        apply(stage, "refused", &prometheus("maxAge", json!("1m")))?;
         // An explicit null counts as absent on the server.
         apply(stage, "refused", &change("/traffic/levers", json!([{"tkeService": {}, "none": null}])))?;
         Ok(())

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use jiff::SignedDuration;
+use lossless_upgrade::controller::observe::Allowed;
 use lossless_upgrade::controller::{self, Context};
 use lossless_upgrade::runtime::clock::Clock;
 use lossless_upgrade::runtime::metrics::Metrics;
@@ -252,6 +253,7 @@ impl Process {
             namespace: Some(NAMESPACE.to_owned()),
             process: format!("operator-{id}"),
             counter_image: Some("lossless-upgrade:dev".to_owned()),
+            prometheus_allow: Allowed::default(),
             clock: Clock::beginning_at(wall),
             metrics: Metrics::new().expect("metrics"),
             ready: ReadyGate::default(),

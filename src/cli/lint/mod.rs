@@ -22,7 +22,7 @@ use serde::de::DeserializeOwned;
 
 use super::code::{CliError, Code};
 use super::fetch::Cluster;
-use super::plan::{Seen, Subject, see};
+use super::plan::{Seen, Subject, Trust, see};
 use super::text::Paint;
 use super::{Answer, Format, written};
 use crate::controller::observe;
@@ -44,6 +44,8 @@ pub struct LintArgs {
     /// Image of the drain counter, where admission lets in only some images; it is tried as a dry run
     #[arg(long, value_name = "IMAGE")]
     counter_image: Option<String>,
+    #[command(flatten)]
+    trust: Trust,
 }
 
 /// Looks at everything.
@@ -51,7 +53,7 @@ pub struct LintArgs {
 /// # Errors
 /// No such object or file, or no answer.
 pub async fn run(cluster: &Cluster, args: &LintArgs, paint: Paint) -> Result<Answer, CliError> {
-    let seen = see(cluster, &args.subject, args.counter_image.as_deref()).await?;
+    let seen = see(cluster, &args.subject, args.counter_image.as_deref(), &args.trust).await?;
     let findings = find(&seen).await?;
     let bad = findings.iter().any(|finding| finding.severity == Severity::Error);
     let code = if bad { Code::Failed } else { Code::Done };

@@ -28,7 +28,7 @@ use super::text::Paint;
 use super::{Answer, Format, object_name, written};
 use crate::api::{LosslessUpgrade, plan as numbers, record};
 use crate::controller::Guarded;
-use crate::controller::observe::{self, Eye, Look};
+use crate::controller::observe::{self, Allowed, Eye, Look};
 use crate::workflow::{obstacles, plan::Plan};
 use forecast::{Forecast, Why};
 use world::Assumptions;
@@ -56,6 +56,16 @@ pub struct PlanArgs {
     /// How it is written
     #[arg(short, long, value_enum, value_name = "FORMAT")]
     output: Option<Format>,
+    #[command(flatten)]
+    trust: Trust,
+}
+
+/// What the operator was told and no object says.
+#[derive(Clone, Debug, Args)]
+pub struct Trust {
+    /// Which Prometheus the `prometheus` probe may ask, as the operator was told; it is asked from here
+    #[arg(long, value_name = "URL", value_delimiter = ',')]
+    prometheus_allow: Vec<String>,
 }
 
 /// An object with what the operator would see of its cluster.
@@ -75,7 +85,7 @@ pub struct Seen {
 /// # Errors
 /// No such object or file, or no answer.
 pub async fn run(cluster: &Cluster, args: &PlanArgs, paint: Paint) -> Result<Answer, CliError> {
-    let seen = see(cluster, &args.subject, None).await?;
+    let seen = see(cluster, &args.subject, None, &args.trust).await?;
     let now = cluster.clock.now();
     let forecast = forecast(&seen, now);
     let code = if forecast.obstacles.is_empty() { Code::Done } else { Code::Stuck };
@@ -97,8 +107,15 @@ fn forecast(seen: &Seen, now: Timestamp) -> Forecast {
 /// Reads the object and looks at its cluster.
 ///
 /// # Errors
-/// No such object or file, or no answer.
-pub async fn see(cluster: &Cluster, subject: &Subject, image: Option<&str>) -> Result<Seen, CliError> {
+/// No such object or file, no answer, or an address that is none.
+pub async fn see(
+    cluster: &Cluster,
+    subject: &Subject,
+    image: Option<&str>,
+    trust: &Trust,
+) -> Result<Seen, CliError> {
+    let allowed = Allowed::parse(&trust.prometheus_allow)
+        .map_err(|problem| CliError::Senseless(format!("--prometheus-allow: {problem}")))?;
     let mut object = match (&subject.name, &subject.filename) {
         (Some(name), _) => cluster.upgrade(name).await?,
         (None, Some(file)) => read(file)?,
@@ -120,6 +137,7 @@ pub async fn see(cluster: &Cluster, subject: &Subject, image: Option<&str>) -> R
         client: &cluster.client,
         process: "kubectl-lu",
         counter_image: Some(image.unwrap_or(COUNTER_IMAGE)),
+        prometheus_allow: &allowed,
         clock: cluster.clock,
         objects: &objects,
     };

@@ -31,6 +31,7 @@ use crate::workflow::span::Span;
 use crate::workflow::state::State;
 use crate::workflow::words::Actions;
 
+pub use crate::drain::prometheus::allow::Allowed;
 pub use levers::lever_title;
 pub use pods::{explained_per_second, of as pods_of, selector as pod_selector, view as pod_view};
 pub use preflight::selecting;
@@ -61,6 +62,8 @@ pub struct Eye<'a> {
     pub process: &'a str,
     /// Image of drain counters.
     pub counter_image: Option<&'a str>,
+    /// Which addresses the probe `prometheus` may ask.
+    pub prometheus_allow: &'a Allowed,
     /// Time.
     pub clock: Clock,
     /// All objects, to find a second one on a target.
@@ -142,6 +145,7 @@ async fn glance(
             let clock = eye.clock;
             std::sync::Arc::new(move || clock.now())
         },
+        prometheus_allow: eye.prometheus_allow.clone(),
     };
     let probes = object.spec.drain.probes.iter().map(|spec| drain::probe(spec, &means));
     let probes = probes.collect::<Result<Vec<_>, _>>().map_err(Error::Probe)?;

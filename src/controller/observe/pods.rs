@@ -193,6 +193,7 @@ pub fn target(ordinal: Ordinal, pod: &Pod, services: &[Service], run: String) ->
         run,
         ports: resolve_target_ports(pod, services).unwrap_or_default(),
         host_network: pod.spec.as_ref().and_then(|spec| spec.host_network).unwrap_or_default(),
+        node: pod.spec.as_ref().and_then(|spec| spec.node_name.clone()),
     }
 }
 

@@ -1,10 +1,14 @@
 //! What an HTTP answer may look like. One file a format, each a pure function from the body to a count.
 //! Fractions are rounded up; what is not plainly a count is a [`Why`], never a zero.
 
+mod envoy_stats;
+mod haproxy_csv;
 mod json;
 mod nginx_stub_status;
-mod number;
+pub(super) mod number;
 mod prometheus_text;
+
+use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
@@ -29,6 +33,9 @@ pub enum Why {
     /// The format is right but what was asked for is not in it.
     #[error("the body has no {0}")]
     Missing(String),
+    /// One thing is in it more than once, so that nobody can say which counts.
+    #[error("the body has {0} more than once")]
+    Twice(String),
     /// A value that is no number.
     #[error("the value is not a number")]
     NotANumber,
@@ -66,6 +73,13 @@ pub enum Format {
     Prometheus(PrometheusTextSpec),
     /// nginx's status page.
     NginxStubStatus,
+    /// HAProxy's CSV page.
+    HaproxyCsv {
+        /// The frontends to add up.
+        frontends: BTreeSet<String>,
+    },
+    /// The statistics of Envoy's admin page.
+    EnvoyStats,
 }
 
 impl Format {
@@ -91,6 +105,12 @@ impl Format {
                 spec.prometheus.clone().map(Self::Prometheus).ok_or_else(|| lacks("prometheus"))
             }
             HttpFormat::NginxStubStatus => Ok(Self::NginxStubStatus),
+            HttpFormat::HaproxyCsv => spec
+                .haproxy
+                .as_ref()
+                .map(|haproxy| Self::HaproxyCsv { frontends: haproxy.frontends.iter().cloned().collect() })
+                .ok_or_else(|| lacks("haproxy")),
+            HttpFormat::EnvoyStats => Ok(Self::EnvoyStats),
         }
     }
 
@@ -108,6 +128,8 @@ impl Format {
             Self::Json { pointer } => json::parse(text, pointer),
             Self::Prometheus(wanted) => prometheus_text::parse(text, wanted, now),
             Self::NginxStubStatus => nginx_stub_status::parse(text),
+            Self::HaproxyCsv { frontends } => haproxy_csv::parse(text, frontends),
+            Self::EnvoyStats => envoy_stats::parse(text),
         }
     }
 }

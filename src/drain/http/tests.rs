@@ -6,6 +6,7 @@ use tokio::net::TcpListener;
 
 use super::*;
 use crate::drain::contract::{World, answer, api, holds, pod};
+use crate::drain::web::MOST_BYTES;
 
 /// A server that takes each request and answers it with these bytes; with none it never answers.
 async fn server(answer: Option<Vec<u8>>) -> u16 {
@@ -56,7 +57,7 @@ fn why(reading: Reading) -> String {
 type Sample = (serde_json::Value, fn(u64) -> String);
 
 /// One of each format.
-fn formats() -> [Sample; 4] {
+fn formats() -> [Sample; 6] {
     [
         (json!({"format": "Number"}), |count| format!("{count}\n")),
         (json!({"format": "Json", "json": {"pointer": "/n"}}), |count| format!("{{\"n\":{count}}}")),
@@ -68,6 +69,16 @@ fn formats() -> [Sample; 4] {
                 "Active connections: {} \nserver accepts handled requests\n 1 1 1 \nReading: 0 Writing: 1 Waiting: 0 \n",
                 count + 1
             )
+        }),
+        (json!({"format": "HaproxyCsv", "haproxy": {"frontends": ["web"]}}), |count| {
+            format!("# pxname,svname,qcur,scur,\nweb,FRONTEND,,{count},\nstats,FRONTEND,,1,\n")
+        }),
+        (json!({"format": "EnvoyStats"}), |count| {
+            json!({"stats": [
+                {"name": "listener.0.0.0.0_80.downstream_cx_active", "value": count},
+                {"name": "listener.admin.downstream_cx_active", "value": 1},
+            ]})
+            .to_string()
         }),
     ]
 }
