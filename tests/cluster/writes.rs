@@ -39,7 +39,8 @@ impl Journal {
     }
 
     /// Checks the promises: on the world at most four writes a pod (lever twice, counter, delete) and
-    /// one for each further Service; on the status one for each step, live numbers apart.
+    /// one for each further Service; on the status one for each step, live numbers apart. A doubt about a
+    /// stamp costs the lever one write more: how many there were the record says, at most one for each move.
     pub async fn close(
         self,
         stage: &Stage,
@@ -52,7 +53,11 @@ impl Journal {
         let count = |what: &str| writes.get(what).copied().unwrap_or_default();
         let all = pods + surge;
         println!("    writes on the world: {writes:?}");
-        // Four a pod in all; a doubt about a stamp may cost the lever one more than its two.
+        let doubts = doubts(&self.versions.lock().unwrap(), services);
+        println!("    of the lever's writes {doubts} were to end a doubt");
+        if doubts > 2 * all * services {
+            return Err(format!("{doubts} doubts in {} moves", 2 * all * services).into());
+        }
         let levers = count("patch services");
         let counters = count("patch pods/ephemeralcontainers");
         let deletes = count("delete pods");
@@ -60,7 +65,7 @@ impl Journal {
             (
                 "patch services, counters and deletes",
                 levers + counters + deletes,
-                4 * all + 2 * all * (services - 1),
+                4 * all + 2 * all * (services - 1) + doubts,
             ),
             ("patch pods/ephemeralcontainers", counters, all),
             ("delete pods", deletes, pods),
@@ -78,6 +83,16 @@ impl Journal {
         }
         steps(&self.versions.lock().unwrap())
     }
+}
+
+/// Writes of levers beyond one for each Service in a step.
+fn doubts(versions: &[LosslessUpgradeStatus], services: usize) -> usize {
+    let mut steps = BTreeMap::new();
+    for run in versions.iter().filter_map(|status| status.run.as_ref()) {
+        let most = steps.entry((run.id.clone(), run.entered)).or_insert(0);
+        *most = (*most).max(usize::try_from(run.lever_writes).unwrap_or(usize::MAX));
+    }
+    steps.into_values().map(|writes| writes.saturating_sub(services)).sum()
 }
 
 /// Each version of the status begins a step, or has just newer numbers.

@@ -186,16 +186,19 @@ async fn look(pod: &Pod, uid: String, process: Option<u32>, balancer: &Balancer)
     let ports = serving_ports(pod);
     let first = process.and_then(|process| established(process, &ports));
     // The kubelet's own probes come from the address that clients have too, and are mostly over in a
-    // millisecond: what a client would lose is still there at the second look.
+    // millisecond: what a client would lose is still there at the second look. On a busy machine they take as
+    // long as a request. Whose a connection is that is there at both looks is asked in between: only then its
+    // other end is there for sure.
+    let probes: BTreeSet<String> = first.iter().flatten().filter(|one| is_a_probe(one)).cloned().collect();
     tokio::time::sleep(SECOND_LOOK).await;
     let second = process.and_then(|process| established(process, &ports));
     let open = match (first, second) {
-        (Some(first), Some(second)) => Some(first.intersection(&second).cloned().collect()),
+        (Some(first), Some(second)) => Some(first.intersection(&second).cloned().collect::<BTreeSet<_>>()),
         // Gone within that time: then all that it had counts.
         (first, None) => first,
         (None, second) => second,
     };
-    let connections = open.map(|open| open.iter().filter(|one| !is_a_probe(one)).count());
+    let connections = open.map(|open| open.difference(&probes).count());
     let mut backends = balancer.backends().await;
     backends.retain(|backend| backend.uid == uid);
     let namespace = pod.namespace().unwrap_or_default();
@@ -237,8 +240,7 @@ fn established(process: u32, ports: &[u16]) -> Option<BTreeSet<String>> {
     Some(open)
 }
 
-/// Whether the other end of the pod's connection is the kubelet's, by the sockets that it holds: on a busy
-/// machine a probe takes as long as a request.
+/// Whether the other end of the pod's connection is the kubelet's, by the sockets that it holds.
 fn is_a_probe(connection: &str) -> bool {
     let table = fs::read_to_string("/proc/self/net/tcp").unwrap_or_default();
     let Some(inode) = connection.split_once(' ').and_then(|(pod, node)| inode(&table, node, pod)) else {
