@@ -117,6 +117,7 @@ async fn act(
             .as_ref()
             .map_or_else(|| format!("process-{}", std::process::id()), |lease| lease.identity.clone()),
         counter_image: args.scope.counter_image.clone(),
+        allow_exec: args.scope.allow_exec,
         clock,
         metrics: metrics.clone(),
         ready: ready.clone(),

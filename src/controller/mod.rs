@@ -62,6 +62,8 @@ pub struct Context {
     pub process: String,
     /// Image of drain counters.
     pub counter_image: Option<String>,
+    /// Commands may be run in pods.
+    pub allow_exec: bool,
     /// Time.
     pub clock: Clock,
     /// What Prometheus sees.
@@ -91,6 +93,7 @@ impl Controller {
             client: &self.context.client,
             process: &self.context.process,
             counter_image: self.context.counter_image.as_deref(),
+            allow_exec: self.context.allow_exec,
             clock: self.context.clock,
             objects: &self.objects,
         }

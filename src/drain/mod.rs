@@ -9,10 +9,12 @@
 //! | `counter`, `proc_net`, `line` | that counter: the program `drain-counter`, what it reads, what it prints |
 //! | `http` | the probe that asks the pod over HTTP |
 //! | `formats` | what an HTTP answer may look like, one file a format |
+//! | `exec` | the probe that runs a command in the pod, and what it may print |
 //!
 //! No probe takes silence for zero: whatever is not a fresh, whole, plain number is [`Reading::Unknown`].
 
 pub mod counter;
+pub mod exec;
 pub mod formats;
 pub mod http;
 pub mod line;
@@ -104,6 +106,8 @@ pub enum ProbeKind {
     Socket,
     /// Asks the pod over HTTP.
     Http,
+    /// Runs a command in the pod.
+    Exec,
 }
 
 impl fmt::Display for ProbeKind {
@@ -111,6 +115,7 @@ impl fmt::Display for ProbeKind {
         f.write_str(match self {
             Self::Socket => "socket",
             Self::Http => "http",
+            Self::Exec => "exec",
         })
     }
 }
@@ -158,6 +163,8 @@ pub struct Means {
     pub counter: socket::CounterSettings,
     /// Wall-clock time.
     pub now: Now,
+    /// Commands may be run in pods.
+    pub allow_exec: bool,
 }
 
 /// The table: from one item of `spec.drain.probes` to its probe.
@@ -165,17 +172,22 @@ pub struct Means {
 /// # Errors
 /// The item does not name exactly one probe, or one that lacks a part.
 pub fn probe(spec: &ProbeSpec, means: &Means) -> Result<Box<dyn Probe>, Refusal> {
-    let ProbeSpec { socket, http } = spec;
-    match (socket, http) {
-        (Some(socket), None) => {
+    let ProbeSpec { socket, http, exec } = spec;
+    match (socket, http, exec) {
+        (Some(socket), None, None) => {
             Ok(Box::new(socket::SocketProbe::new(socket, means.client.clone(), means.counter.clone())))
         }
-        (None, Some(http)) => {
+        (None, Some(http), None) => {
             Ok(Box::new(http::HttpProbe::new(http, means.client.clone(), means.now.clone())?))
         }
-        (None, None) | (Some(_), Some(_)) => Err(Refusal::lasting(
-            "an item of spec.drain.probes does not name exactly one probe",
-            "write `socket` or `http`, and an item for each",
-        )),
+        (None, None, Some(exec)) => {
+            Ok(Box::new(exec::ExecProbe::new(exec, means.client.clone(), means.allow_exec)))
+        }
+        (None, None, None) | (Some(_), Some(_), _) | (Some(_), _, Some(_)) | (_, Some(_), Some(_)) => {
+            Err(Refusal::lasting(
+                "an item of spec.drain.probes does not name exactly one probe",
+                "write `socket`, `http` or `exec`, and an item for each",
+            ))
+        }
     }
 }

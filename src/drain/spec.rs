@@ -1,4 +1,6 @@
-//! What users write under `spec.drain.probes`.
+//! What users write under `spec.drain.probes`, and beside it one file for what a command in the pod counts.
+
+pub mod exec;
 
 use std::collections::BTreeMap;
 
@@ -6,11 +8,13 @@ use kube::KubeSchema;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
+use self::exec::ExecSpec;
+
 /// One probe. Exactly one member is set.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("has(self.socket) != has(self.http)").message("name exactly one probe in an item: socket or http")
+    validation = Rule::new("[has(self.socket), has(self.http), has(self.exec)].filter(named, named).size() == 1").message("name exactly one probe in an item: socket, http or exec")
 )]
 pub struct ProbeSpec {
     /// Counts the sockets inside the pod, by an ephemeral container of the operator's own image.
@@ -19,12 +23,15 @@ pub struct ProbeSpec {
     /// Asks the pod over HTTP how many connections it has.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub http: Option<HttpSpec>,
+    /// Runs a command in a container of the pod. The operator must run with `--allow-exec`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exec: Option<ExecSpec>,
 }
 
 impl Default for ProbeSpec {
     /// What an object without probes gets: sockets, down to none.
     fn default() -> Self {
-        Self { socket: Some(SocketSpec::default()), http: None }
+        Self { socket: Some(SocketSpec::default()), http: None, exec: None }
     }
 }
 
@@ -175,6 +182,21 @@ mod tests {
     }
 
     #[test]
+    fn an_exec_probe_stands_alone_in_its_item_and_names_ports_only_where_they_are_counted() {
+        let exec = |format: &str| serde_json::json!({"container": "web", "command": ["x"], "format": format});
+        let with_ports = |format: &str| {
+            let mut probe = exec(format);
+            probe["ports"] = serde_json::json!([80]);
+            serde_json::json!({"exec": probe})
+        };
+        assert!(!refused(&serde_json::json!({"exec": exec("SsLines")})));
+        assert!(!refused(&with_ports("ProcNetTcp")));
+        assert!(refused(&with_ports("SsLines")));
+        assert!(refused(&with_ports("Number")));
+        assert!(refused(&serde_json::json!({"exec": exec("Number"), "socket": {}})));
+    }
+
+    #[test]
     fn what_users_write_is_read_with_its_defaults() {
         let read = |json: serde_json::Value| serde_json::from_value::<ProbeSpec>(json).unwrap();
         assert_eq!(read(serde_json::json!({"socket": {}})), ProbeSpec::default());
@@ -185,8 +207,10 @@ mod tests {
 
     #[test]
     fn the_schema_bounds_every_list_text_and_number() {
-        let schema = serde_json::to_value(schemars::schema_for!(ProbeSpec)).unwrap().to_string();
-        assert!(!schema.contains("uint"), "{schema}");
-        assert_eq!(schema.matches("\"type\":\"array\"").count(), schema.matches("maxItems").count());
+        for schema in [schemars::schema_for!(ProbeSpec)] {
+            let schema = serde_json::to_value(schema).unwrap().to_string();
+            assert!(!schema.contains("uint"), "{schema}");
+            assert_eq!(schema.matches("\"type\":\"array\"").count(), schema.matches("maxItems").count());
+        }
     }
 }

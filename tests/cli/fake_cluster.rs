@@ -86,6 +86,7 @@ impl FakeCluster {
                     namespace: Some(NAMESPACE.to_owned()),
                     process: "operator".to_owned(),
                     counter_image: Some("lossless-upgrade:dev".to_owned()),
+                    allow_exec: false,
                     clock: Clock::system(),
                     metrics: Metrics::new().unwrap(),
                     ready: ReadyGate::default(),

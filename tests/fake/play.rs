@@ -252,6 +252,7 @@ impl Process {
             namespace: Some(NAMESPACE.to_owned()),
             process: format!("operator-{id}"),
             counter_image: Some("lossless-upgrade:dev".to_owned()),
+            allow_exec: false,
             clock: Clock::beginning_at(wall),
             metrics: Metrics::new().expect("metrics"),
             ready: ReadyGate::default(),

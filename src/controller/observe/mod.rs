@@ -61,6 +61,8 @@ pub struct Eye<'a> {
     pub process: &'a str,
     /// Image of drain counters.
     pub counter_image: Option<&'a str>,
+    /// Commands may be run in pods.
+    pub allow_exec: bool,
     /// Time.
     pub clock: Clock,
     /// All objects, to find a second one on a target.
@@ -137,6 +139,7 @@ async fn glance(
             let clock = eye.clock;
             std::sync::Arc::new(move || clock.now())
         },
+        allow_exec: eye.allow_exec,
     };
     let probes = object.spec.drain.probes.iter().map(|spec| drain::probe(spec, &means));
     let probes = probes.collect::<Result<Vec<_>, _>>().map_err(Error::Probe)?;

@@ -3,7 +3,7 @@
 
 mod json;
 mod nginx_stub_status;
-mod number;
+pub(in crate::drain) mod number;
 mod prometheus_text;
 
 use jiff::Timestamp;

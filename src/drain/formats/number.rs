@@ -6,7 +6,7 @@ use super::Why;
 const MOST: f64 = 1e12;
 
 /// The whole text is the number.
-pub(super) fn parse(text: &str) -> Result<u64, Why> {
+pub(in crate::drain) fn parse(text: &str) -> Result<u64, Why> {
     let text = text.trim();
     let value: f64 = text.parse().map_err(|_| Why::NotANumber)?;
     // Floating point takes 1e-999 for 0; the text does not say 0.
