@@ -87,6 +87,15 @@ fn times_that_contradict_each_other_are_refused() {
 }
 
 #[test]
+fn a_probe_that_runs_a_command_names_ports_only_where_it_counts_on_them() {
+    let exec = |format: &str| json!({"container": "web", "command": ["x"], "format": format, "ports": [80]});
+    let probes = |exec: Value| verdict(|spec| spec["drain"] = json!({"probes": [{"exec": exec}]}));
+    assert_eq!(probes(exec("ProcNetTcp")), Ok(()));
+    let refused = probes(exec("SsLines")).unwrap_err();
+    assert!(refused.contains("ports belongs to the format ProcNetTcp"), "{refused}");
+}
+
+#[test]
 fn negative_and_unknown_lengths_of_time_do_not_parse() {
     for text in ["-3m", "1d", "", "soon"] {
         assert!(verdict(|spec| spec["traffic"]["settle"] = json!(text)).is_err(), "{text}");

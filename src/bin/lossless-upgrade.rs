@@ -119,6 +119,7 @@ async fn act(
             .map_or_else(|| format!("process-{}", std::process::id()), |lease| lease.identity.clone()),
         counter_image: args.scope.counter_image.clone(),
         prometheus_allow: Allowed::parse(&args.scope.prometheus_allow).context("--prometheus-allow")?,
+        allow_exec: args.scope.allow_exec,
         clock,
         metrics: metrics.clone(),
         ready: ready.clone(),

@@ -64,6 +64,8 @@ pub struct Context {
     pub counter_image: Option<String>,
     /// Which addresses the probe `prometheus` may ask.
     pub prometheus_allow: observe::Allowed,
+    /// Commands may be run in pods.
+    pub allow_exec: bool,
     /// Time.
     pub clock: Clock,
     /// What Prometheus sees.
@@ -94,6 +96,7 @@ impl Controller {
             process: &self.context.process,
             counter_image: self.context.counter_image.as_deref(),
             prometheus_allow: &self.context.prometheus_allow,
+            allow_exec: self.context.allow_exec,
             clock: self.context.clock,
             objects: &self.objects,
         }

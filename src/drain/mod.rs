@@ -11,10 +11,12 @@
 //! | `formats` | what an HTTP answer may look like, one file a format |
 //! | `prometheus` | the probe that asks a Prometheus |
 //! | `web` | what the probes that ask over HTTP have in common |
+//! | `exec` | the probe that runs a command in the pod, and what it may print |
 //!
 //! No probe takes silence for zero: whatever is not a fresh, whole, plain number is [`Reading::Unknown`].
 
 pub mod counter;
+pub mod exec;
 pub mod formats;
 pub mod http;
 pub mod line;
@@ -112,6 +114,8 @@ pub enum ProbeKind {
     Http,
     /// Asks a Prometheus.
     Prometheus,
+    /// Runs a command in the pod.
+    Exec,
 }
 
 impl fmt::Display for ProbeKind {
@@ -120,6 +124,7 @@ impl fmt::Display for ProbeKind {
             Self::Socket => "socket",
             Self::Http => "http",
             Self::Prometheus => "prometheus",
+            Self::Exec => "exec",
         })
     }
 }
@@ -141,6 +146,14 @@ pub trait Probe: Send + Sync {
 
     /// A reader for this pod (this uid). Its first reading is already a fresh one.
     fn reader(&self, pod: &PodTarget) -> Box<dyn Reader>;
+
+    /// As one of several.
+    fn boxed(self) -> Box<dyn Probe>
+    where
+        Self: Sized + 'static,
+    {
+        Box::new(self)
+    }
 
     /// The counter that must run in the pod before this probe can read, for the probe that has one.
     fn counter(&self) -> Option<&socket::SocketProbe> {
@@ -169,6 +182,8 @@ pub struct Means {
     pub now: Now,
     /// Which addresses the probe `prometheus` may ask.
     pub prometheus_allow: prometheus::allow::Allowed,
+    /// Commands may be run in pods.
+    pub allow_exec: bool,
 }
 
 /// The table: from one item of `spec.drain.probes` to its probe.
@@ -176,20 +191,23 @@ pub struct Means {
 /// # Errors
 /// The item does not name exactly one probe, or one that lacks a part.
 pub fn probe(spec: &ProbeSpec, means: &Means) -> Result<Box<dyn Probe>, Refusal> {
-    let ProbeSpec { socket, http, prometheus } = spec;
-    match (socket, http, prometheus) {
-        (Some(socket), None, None) => {
-            Ok(Box::new(socket::SocketProbe::new(socket, means.client.clone(), means.counter.clone())))
-        }
-        (None, Some(http), None) => {
-            Ok(Box::new(http::HttpProbe::new(http, means.client.clone(), means.now.clone())?))
-        }
-        (None, None, Some(prometheus)) => Ok(Box::new(prometheus::PrometheusProbe::new(prometheus, means))),
-        (None, None, None) | (Some(_), Some(_), _) | (Some(_), _, Some(_)) | (_, Some(_), Some(_)) => {
-            Err(Refusal::lasting(
-                "an item of spec.drain.probes does not name exactly one probe",
-                "write `socket`, `http` or `prometheus`, and an item for each",
-            ))
-        }
+    let ProbeSpec { socket, http, prometheus, exec } = spec;
+    let members: [Option<Result<Box<dyn Probe>, Refusal>>; 4] = [
+        socket.as_ref().map(|spec| {
+            Ok(socket::SocketProbe::new(spec, means.client.clone(), means.counter.clone()).boxed())
+        }),
+        http.as_ref()
+            .map(|spec| Ok(http::HttpProbe::new(spec, means.client.clone(), means.now.clone())?.boxed())),
+        prometheus.as_ref().map(|spec| Ok(prometheus::PrometheusProbe::new(spec, means).boxed())),
+        exec.as_ref()
+            .map(|spec| Ok(exec::ExecProbe::new(spec, means.client.clone(), means.allow_exec).boxed())),
+    ];
+    let mut named = members.into_iter().flatten();
+    match (named.next(), named.next()) {
+        (Some(probe), None) => probe,
+        (None | Some(_), _) => Err(Refusal::lasting(
+            "an item of spec.drain.probes does not name exactly one probe",
+            "write `socket`, `http`, `prometheus` or `exec`, and an item for each",
+        )),
     }
 }

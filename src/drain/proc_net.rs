@@ -106,6 +106,16 @@ fn connections(table: &str, ports: &BTreeSet<u16>) -> Result<u64, ProcProblem> {
     Ok(count)
 }
 
+/// Counts in the text of `tcp` and then that of `tcp6`, as `cat` prints them. Both must be there: the
+/// clients of a listener for both families all stand in `tcp6`, so that `tcp` alone would say 0.
+pub(super) fn in_both(text: &str, ports: &BTreeSet<u16>) -> Result<u64, ProcProblem> {
+    let missing = |file| ProcProblem::Unexpected { file, line: "its table is missing".to_owned() };
+    // The headers of the two differ in this word (kernel: `tcp4_seq_show`, `tcp6_seq_show`).
+    let six = text.find("remote_address").ok_or_else(|| missing("tcp6"))?;
+    let (tcp, tcp6) = text.split_at(text[..six].rfind('\n').ok_or_else(|| missing("tcp"))? + 1);
+    Ok(connections(tcp, ports)? + connections(tcp6, ports)?)
+}
+
 /// Local port and state of one line: `0: 0100007F:1F90 0100007F:D2F0 01 ...`.
 fn socket(line: &str) -> Option<(u16, u8)> {
     let mut fields = line.split_ascii_whitespace();
@@ -178,6 +188,14 @@ Udp: 12 0
         let cut = &TCP[..TCP.len() - 140];
         for table in ["", "hello\n", cut, "  sl  local_address\n   0: zz:yy\n"] {
             assert!(connections(table, &ports(&[80])).is_err(), "{table}");
+        }
+    }
+
+    #[test]
+    fn both_tables_one_after_the_other_count_together_and_one_alone_is_an_error() {
+        assert_eq!(in_both(&format!("{TCP}{TCP6}"), &ports(&[80, 8080])).unwrap(), 4);
+        for text in [TCP.to_owned(), TCP6.to_owned(), format!("{TCP6}{TCP}"), format!("{TCP}{TCP}{TCP6}")] {
+            assert!(in_both(&text, &ports(&[80, 8080])).is_err(), "{text}");
         }
     }
 

@@ -1,4 +1,6 @@
-//! What users write under `spec.drain.probes`.
+//! What users write under `spec.drain.probes`, and beside it one file for what a command in the pod counts.
+
+pub mod exec;
 
 mod prometheus;
 
@@ -8,13 +10,14 @@ use kube::KubeSchema;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
+use self::exec::ExecSpec;
 pub use self::prometheus::{AuthSpec, BasicSpec, OnNoData, PrometheusSpec, SecretKey};
 
 /// One probe. Exactly one member is set.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("[has(self.socket), has(self.http), has(self.prometheus)].filter(named, named).size() == 1").message("name exactly one probe in an item: socket, http or prometheus")
+    validation = Rule::new("[has(self.socket), has(self.http), has(self.prometheus), has(self.exec)].filter(named, named).size() == 1").message("name exactly one probe in an item: socket, http, prometheus or exec")
 )]
 pub struct ProbeSpec {
     /// Counts the sockets inside the pod, by an ephemeral container of the operator's own image.
@@ -26,12 +29,15 @@ pub struct ProbeSpec {
     /// Asks a Prometheus what it has scraped of the pod. The operator's flag `--prometheus-allow` says which ones may be asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prometheus: Option<PrometheusSpec>,
+    /// Runs a command in a container of the pod. The operator must run with `--allow-exec`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exec: Option<ExecSpec>,
 }
 
 impl Default for ProbeSpec {
     /// What an object without probes gets: sockets, down to none.
     fn default() -> Self {
-        Self { socket: Some(SocketSpec::default()), http: None, prometheus: None }
+        Self { socket: Some(SocketSpec::default()), http: None, prometheus: None, exec: None }
     }
 }
 
@@ -275,6 +281,21 @@ mod tests {
     }
 
     #[test]
+    fn an_exec_probe_stands_alone_in_its_item_and_names_ports_only_where_they_are_counted() {
+        let exec = |format: &str| serde_json::json!({"container": "web", "command": ["x"], "format": format});
+        let with_ports = |format: &str| {
+            let mut probe = exec(format);
+            probe["ports"] = serde_json::json!([80]);
+            serde_json::json!({"exec": probe})
+        };
+        assert!(!refused(&serde_json::json!({"exec": exec("SsLines")})));
+        assert!(!refused(&with_ports("ProcNetTcp")));
+        assert!(refused(&with_ports("SsLines")));
+        assert!(refused(&with_ports("Number")));
+        assert!(refused(&serde_json::json!({"exec": exec("Number"), "socket": {}})));
+    }
+
+    #[test]
     fn what_users_write_is_read_with_its_defaults() {
         let read = |json: serde_json::Value| serde_json::from_value::<ProbeSpec>(json).unwrap();
         assert_eq!(read(serde_json::json!({"socket": {}})), ProbeSpec::default());
@@ -290,8 +311,10 @@ mod tests {
 
     #[test]
     fn the_schema_bounds_every_list_text_and_number() {
-        let schema = serde_json::to_value(schemars::schema_for!(ProbeSpec)).unwrap().to_string();
-        assert!(!schema.contains("uint"), "{schema}");
-        assert_eq!(schema.matches("\"type\":\"array\"").count(), schema.matches("maxItems").count());
+        for schema in [schemars::schema_for!(ProbeSpec)] {
+            let schema = serde_json::to_value(schema).unwrap().to_string();
+            assert!(!schema.contains("uint"), "{schema}");
+            assert_eq!(schema.matches("\"type\":\"array\"").count(), schema.matches("maxItems").count());
+        }
     }
 }

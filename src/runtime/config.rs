@@ -39,6 +39,10 @@ pub struct ScopeArgs {
     /// same, and the path the same or below. Several by commas or by repeating it [default: none]
     #[arg(long, env = "PROMETHEUS_ALLOW", value_name = "URL", value_delimiter = ',')]
     pub prometheus_allow: Vec<String>,
+    /// Run commands in pods, for the `exec` probe and `exec` nudges: a strong right, which the role in
+    /// deploy/exec gives. Without it both are refused before anything is moved
+    #[arg(long, env = "ALLOW_EXEC", action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true", value_name = "BOOL")]
+    pub allow_exec: bool,
 }
 
 /// Which of several processes acts.
@@ -191,6 +195,14 @@ mod tests {
     fn an_election_without_a_name_is_refused_with_what_to_set() {
         assert_eq!(lease(&["--leader-elect"]), Err(NoIdentity));
         assert!(NoIdentity.to_string().contains("POD_NAME"));
+    }
+
+    #[test]
+    fn commands_are_run_in_pods_only_where_it_was_said() {
+        let allowed =
+            |flags: &[&str]| Line::try_parse_from([&["run"], flags].concat()).unwrap().run.scope.allow_exec;
+        assert!(!allowed(&[]) && !allowed(&["--allow-exec=false"]));
+        assert!(allowed(&["--allow-exec"]) && allowed(&["--allow-exec=true"]));
     }
 
     #[test]

@@ -88,6 +88,7 @@ impl FakeCluster {
                     process: "operator".to_owned(),
                     counter_image: Some("lossless-upgrade:dev".to_owned()),
                     prometheus_allow: Allowed::default(),
+                    allow_exec: false,
                     clock: Clock::system(),
                     metrics: Metrics::new().unwrap(),
                     ready: ReadyGate::default(),

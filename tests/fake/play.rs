@@ -254,6 +254,7 @@ impl Process {
             process: format!("operator-{id}"),
             counter_image: Some("lossless-upgrade:dev".to_owned()),
             prometheus_allow: Allowed::default(),
+            allow_exec: false,
             clock: Clock::beginning_at(wall),
             metrics: Metrics::new().expect("metrics"),
             ready: ReadyGate::default(),

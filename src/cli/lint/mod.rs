@@ -120,12 +120,22 @@ async fn find(seen: &Seen) -> Result<Vec<Finding>, CliError> {
 /// What the operator would refuse to begin with.
 fn preflight(problem: &Problem) -> Finding {
     // The dry run was made with the user's rights; the operator has its own.
-    let rights = "has no right to start the drain counter";
-    if problem.reason == Reason::ProbeUnusable && problem.text.contains(rights) {
+    let rights = [
+        (
+            "has no right to start the drain counter",
+            "Whether the drain counter may enter the pods: you have not the right to patch pods/ephemeralcontainers",
+        ),
+        (
+            "has no right to run commands in pods",
+            "Whether the command of the exec probe counts: you have not the right to pods/exec",
+        ),
+    ];
+    let lacking = rights.iter().find(|(words, _)| problem.text.contains(words));
+    if let Some((_, what)) = lacking.filter(|_| problem.reason == Reason::ProbeUnusable) {
         return Finding {
             severity: Severity::Note,
             rule: Rule::Own(Check::NotChecked),
-            what: "Whether the drain counter may enter the pods: you have not the right to patch pods/ephemeralcontainers".into(),
+            what: (*what).into(),
             means: "The operator asks again with its own rights before a run begins.".into(),
             fix: None,
         };

@@ -138,6 +138,8 @@ pub async fn see(
         process: "kubectl-lu",
         counter_image: Some(image.unwrap_or(COUNTER_IMAGE)),
         prometheus_allow: &allowed,
+        // Whether the operator may, it says itself; here the commands run with the user's rights.
+        allow_exec: true,
         clock: cluster.clock,
         objects: &objects,
     };

@@ -64,6 +64,8 @@ pub struct Eye<'a> {
     pub counter_image: Option<&'a str>,
     /// Which addresses the probe `prometheus` may ask.
     pub prometheus_allow: &'a Allowed,
+    /// Commands may be run in pods.
+    pub allow_exec: bool,
     /// Time.
     pub clock: Clock,
     /// All objects, to find a second one on a target.
@@ -146,6 +148,7 @@ async fn glance(
             std::sync::Arc::new(move || clock.now())
         },
         prometheus_allow: eye.prometheus_allow.clone(),
+        allow_exec: eye.allow_exec,
     };
     let probes = object.spec.drain.probes.iter().map(|spec| drain::probe(spec, &means));
     let probes = probes.collect::<Result<Vec<_>, _>>().map_err(Error::Probe)?;

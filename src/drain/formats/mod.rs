@@ -5,7 +5,7 @@ mod envoy_stats;
 mod haproxy_csv;
 mod json;
 mod nginx_stub_status;
-pub(super) mod number;
+pub(in crate::drain) mod number;
 mod prometheus_text;
 
 use std::collections::BTreeSet;
