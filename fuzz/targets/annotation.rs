@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::Service;
 use libfuzzer_sys::fuzz_target;
-use lossless_upgrade::traffic::{Held, Lever, LeverKind, Target, of_kind};
+use lossless_upgrade::traffic::{Held, Lever, LeverKind, OnService, Site, Target, of_saved};
 use lossless_upgrade::workflow::ordinals::OrdinalSet;
 use serde_json::json;
 use serde_json::value::RawValue;
@@ -15,6 +15,13 @@ use serde_json::value::RawValue;
 const OURS: &str = "web";
 /// A value that somebody else may find when the run began with another one.
 const OTHER: &str = r#"{"groups":[{"key":{"proto":"TCP","port":80},"statefulSets":[{"name":"web","weights":[{"weight":20,"podIndexes":[0,1]}]}]}]}"#;
+
+fn on_service(lever: &dyn Lever) -> &dyn OnService {
+    match lever.site() {
+        Site::Services(lever) => lever,
+        Site::Nothing | Site::Pods(_) => unreachable!("it writes Services"),
+    }
+}
 
 fn service(value: Option<&str>) -> Service {
     let ports = json!([
@@ -25,14 +32,15 @@ fn service(value: Option<&str>) -> Service {
         "spec": {"type": "LoadBalancer", "selector": {"app": "web"}, "ports": ports},
     }))
     .expect("a Service");
-    let key = of_kind(LeverKind::TkeService).key().expect("it writes an annotation");
+    let lever = of_saved(LeverKind::TkeService, "front", None);
+    let key = on_service(&*lever).key();
     service.metadata.annotations = value.map(|value| BTreeMap::from([(key.to_owned(), value.to_owned())]));
     service
 }
 
 /// One run on one Service.
 struct Hand<'a> {
-    lever: &'a dyn Lever,
+    lever: &'a dyn OnService,
     target: Target<'a>,
     before: Option<&'a str>,
 }
@@ -93,10 +101,12 @@ fuzz_target!(|data: &[u8]| {
     let orders = orders.map(|mask| (0..8).filter(|bit| mask >> bit & 1 == 1).collect::<OrdinalSet>());
     let nobody = OrdinalSet::new();
 
-    let lever = of_kind(LeverKind::TkeService);
+    let lever = of_saved(LeverKind::TkeService, "front", None);
+    let lever = on_service(&*lever);
     let nothing = BTreeMap::new();
-    let target = Target { set: OURS, governing: "", pod_labels: &nothing, pod_annotations: &nothing };
-    let hand = Hand { lever: &*lever, target, before: Some(text) };
+    let target =
+        Target { set: OURS, governing: "", pod_labels: &nothing, pod_annotations: &nothing, selector: None };
+    let hand = Hand { lever, target, before: Some(text) };
 
     let Some(attached) = hand.write(Some(text), &nobody) else {
         for before in [None, Some(OTHER), Some(text)] {

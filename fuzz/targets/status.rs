@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 /// What is remembered of a status: all but what is there for readers only.
 fn memory(status: &LosslessUpgradeStatus) -> LosslessUpgradeStatus {
     let mut memory = LosslessUpgradeStatus { format: 0, phase: Phase::Idle, problem: None, ..status.clone() };
-    for run in &mut memory.run {
+    if let Some(run) = &mut memory.run {
         run.deadline = None;
     }
     for pod in &mut memory.pods {

@@ -103,7 +103,10 @@ impl Number {
 /// # Errors
 /// Why it says nothing.
 pub fn only(body: &[u8], asked: Timestamp) -> Result<Option<Number>, Why> {
-    let Answer { status, data, warnings, is_partial } = serde_json::from_slice(body)
+    // JSON is UTF-8 in all its parts, also in those that are not read here.
+    let text = str::from_utf8(body)
+        .map_err(|problem| if problem.error_len().is_none() { Why::CutOff } else { Why::NotThis })?;
+    let Answer { status, data, warnings, is_partial } = serde_json::from_str(text)
         .map_err(|problem| if problem.is_eof() { Why::CutOff } else { Why::NotThis })?;
     if status != Status::Success {
         return Err(Why::Failed);
@@ -271,6 +274,14 @@ mod tests {
         ] {
             assert_eq!(only(text.as_bytes(), asked()), Err(Why::NotThis), "{text}");
         }
+    }
+
+    #[test]
+    fn an_answer_that_is_no_text_in_a_part_that_is_not_read_is_unknown() {
+        let text = one(&json!([1_795_272_538.453, "0"])).to_string();
+        let mut bytes = text.clone().into_bytes();
+        bytes[text.find("web").unwrap()] = 0xbb;
+        assert_eq!(only(&bytes, asked()), Err(Why::NotThis));
     }
 
     proptest! {
