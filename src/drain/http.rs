@@ -40,18 +40,9 @@ impl HttpProbe {
     /// # Errors
     /// The settings lack a part, or have a path that would lead elsewhere.
     pub fn new(spec: &HttpSpec, client: Client, now: Now) -> Result<Self, Refusal> {
-        let straight = reqwest::Client::builder()
-            .connect_timeout(CONNECT)
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .pool_max_idle_per_host(0)
-            .build()
-            .map_err(|problem| {
-                Refusal::lasting(format!("no HTTP client: {problem}"), "use the socket probe")
-            })?;
         Ok(Self {
             client,
-            straight,
+            straight: straight()?,
             now,
             port: spec.port,
             path: safe(&spec.path)?.to_owned(),
@@ -87,8 +78,19 @@ impl HttpProbe {
     }
 }
 
+/// A client for requests to pods: no proxy, no redirect, no connection kept.
+pub(in crate::drain) fn straight() -> Result<reqwest::Client, Refusal> {
+    reqwest::Client::builder()
+        .connect_timeout(CONNECT)
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .pool_max_idle_per_host(0)
+        .build()
+        .map_err(|problem| Refusal::lasting(format!("no HTTP client: {problem}"), "use the socket probe"))
+}
+
 /// The innermost reason: the outer ones only say that a request failed.
-fn reason(problem: &dyn std::error::Error) -> String {
+pub(in crate::drain) fn reason(problem: &dyn std::error::Error) -> String {
     let mut innermost = problem;
     while let Some(source) = innermost.source() {
         innermost = source;
@@ -117,7 +119,7 @@ where
 
 /// A path that stays below the pod: the API server must not be led to another object with the
 /// operator's rights.
-fn safe(path: &str) -> Result<&str, Refusal> {
+pub(in crate::drain) fn safe(path: &str) -> Result<&str, Refusal> {
     let lower = path.to_ascii_lowercase();
     let leads_away = ["..", "%2e", "%2f", "%5c", "\\", "#"].iter().any(|part| lower.contains(part));
     if path.starts_with('/') && !leads_away && path.bytes().all(|byte| byte.is_ascii_graphic()) {

@@ -10,6 +10,7 @@
 //! | `http` | the probe that asks the pod over HTTP |
 //! | `formats` | what an HTTP answer may look like, one file a format |
 //! | `exec` | the probe that runs a command in the pod, and what it may print |
+//! | `nudge` | what is done to a pod once when its drain begins |
 //!
 //! No probe takes silence for zero: whatever is not a fresh, whole, plain number is [`Reading::Unknown`].
 
@@ -18,6 +19,7 @@ pub mod exec;
 pub mod formats;
 pub mod http;
 pub mod line;
+pub mod nudge;
 pub mod ports;
 pub mod proc_net;
 pub mod socket;
