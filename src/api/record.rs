@@ -20,6 +20,7 @@ pub fn state(status: &LosslessUpgradeStatus) -> State {
         run: status.run.clone().map(run),
         detached: status.detached.clone(),
         pods: status.pods.iter().map(pod).collect(),
+        nudged: status.nudged.iter().cloned().collect(),
         saved: status.saved.clone().map(|SavedStatus { replicas, levers, template }| Saved {
             replicas,
             levers,
@@ -38,7 +39,7 @@ pub fn state(status: &LosslessUpgradeStatus) -> State {
 pub fn record(state: State, status: &mut LosslessUpgradeStatus) {
     status.format = FORMAT;
     status.phase = state.phase();
-    let State { rest, run, detached, pods, saved, rejected, handled, history } = state;
+    let State { rest, run, detached, pods, nudged, saved, rejected, handled, history } = state;
     let before = std::mem::take(&mut status.pods);
     status.pods = pods.into_iter().map(|record| pod_status(record, &before)).collect();
     status.problem = match rest {
@@ -47,6 +48,7 @@ pub fn record(state: State, status: &mut LosslessUpgradeStatus) {
     };
     status.run = run.map(run_status);
     status.detached = detached;
+    status.nudged = nudged.into_iter().collect();
     status.saved =
         saved.map(|Saved { replicas, levers, template }| SavedStatus { replicas, levers, template });
     status.rejected = rejected.map(|Rejected { revision, images }| RejectedStatus { revision, images });
@@ -286,6 +288,7 @@ mod tests {
                 restarts: 3,
                 seen_ready: true,
             }],
+            nudged: ["p1".into(), "p2".into()].into(),
             saved: Some(Saved {
                 replicas: 4,
                 levers: vec![SavedLever { lever: "tkeService".into(), name: "web".into(), before: None }],

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::schema;
 use super::status::LosslessUpgradeStatus;
 use crate::drain::spec::ProbeSpec;
+use crate::drain::spec::nudge::NudgeSpec;
 use crate::traffic::spec::LeverSpec;
 use crate::workflow::span::Span;
 
@@ -280,6 +281,11 @@ pub struct DrainSpec {
     /// count. Rollback: go back to the old revision.
     #[serde(default)]
     pub on_timeout: OnTimeout,
+    /// What is done to each pod once, when its first drain begins, in this order, for example to have
+    /// it tell its clients to leave. One that fails is an event and holds nothing up; none is repeated.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 4))]
+    pub on_start: Vec<NudgeSpec>,
 }
 
 impl DrainSpec {
@@ -298,6 +304,7 @@ impl Default for DrainSpec {
             interval: Span::seconds(2),
             timeout: Span::seconds(1800),
             on_timeout: OnTimeout::default(),
+            on_start: Vec::new(),
         }
     }
 }

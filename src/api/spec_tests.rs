@@ -87,6 +87,20 @@ fn times_that_contradict_each_other_are_refused() {
 }
 
 #[test]
+fn a_nudge_names_one_thing_to_do_and_keeps_to_its_pod() {
+    let nudges = |nudges: Value| verdict(|spec| spec["drain"] = json!({"onStart": nudges}));
+    let http = json!({"port": 9901, "path": "/healthcheck/fail"});
+    let exec = json!({"container": "web", "command": ["nginx", "-s", "quit"]});
+    assert_eq!(nudges(json!([{"http": http}, {"exec": exec}])), Ok(()));
+    for nudge in [json!({}), json!({"http": http, "exec": exec})] {
+        let refused = nudges(json!([nudge])).unwrap_err();
+        assert!(refused.contains("exactly one nudge"), "{refused}");
+    }
+    let refused = nudges(json!([{"http": {"port": 1, "path": "/../x"}}])).unwrap_err();
+    assert!(refused.contains("must not contain"), "{refused}");
+}
+
+#[test]
 fn a_probe_that_runs_a_command_names_ports_only_where_it_counts_on_them() {
     let exec = |format: &str| json!({"container": "web", "command": ["x"], "format": format, "ports": [80]});
     let probes = |exec: Value| verdict(|spec| spec["drain"] = json!({"probes": [{"exec": exec}]}));

@@ -55,6 +55,10 @@ pub struct LosslessUpgradeStatus {
     /// The pods in flight.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pods: Vec<PodStatus>,
+    /// Uids of the pods that were nudged at the start of a drain, as far as they may still exist. None
+    /// is nudged twice.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nudged: Vec<String>,
     /// What will be put back at the end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub saved: Option<SavedStatus>,

@@ -21,9 +21,10 @@ use super::session::Session;
 use crate::api::LosslessUpgrade;
 use crate::drain::socket::StartError;
 use crate::traffic::{Site, WriteRecord, apply, pods};
-use crate::workflow::decision::Effect;
+use crate::workflow::decision::{Effect, Note};
 use crate::workflow::observed::{Confirmation, Held};
 use crate::workflow::ordinals::{Ordinal, OrdinalSet};
+use crate::workflow::reasons::Reason;
 use crate::workflow::state::State;
 
 /// What an effect works with.
@@ -40,7 +41,7 @@ pub struct Scene<'a> {
     pub look: &'a Look,
 }
 
-/// Carries the effect out.
+/// Carries the effect out. Answers with what failed and need not be tried again.
 ///
 /// # Errors
 /// When it was refused or its outcome is not known: the next look shows what became of it.
@@ -49,7 +50,7 @@ pub async fn act(
     effect: &Effect,
     session: &mut Session,
     _: Recorded,
-) -> Result<(), Error> {
+) -> Result<Vec<Note>, Error> {
     let kind = match effect {
         Effect::Scale { replicas, images } => {
             scale(scene, *replicas, *images).await?;
@@ -67,6 +68,8 @@ pub async fn act(
             start_counter(scene, *ordinal).await?;
             "counter"
         }
+        // No write to the API server.
+        Effect::Nudge { pods } => return Ok(nudge(scene, pods).await),
         Effect::Delete { ordinal, uid } => {
             delete(scene, *ordinal, uid).await?;
             "delete"
@@ -89,7 +92,7 @@ pub async fn act(
         }
     };
     scene.context.metrics.api_write(kind);
-    Ok(())
+    Ok(Vec::new())
 }
 
 fn by(manager: &str) -> PatchParams {
@@ -212,6 +215,21 @@ async fn start_counter(scene: &Scene<'_>, ordinal: Ordinal) -> Result<(), Error>
     }
 }
 
+/// Whatever comes of it, the drain goes on.
+async fn nudge(scene: &Scene<'_>, pods: &[(Ordinal, String)]) -> Vec<Note> {
+    let live = pods.iter().filter_map(|(ordinal, uid)| {
+        let pod = scene.look.pods.get(ordinal).filter(|pod| pod.metadata.uid.as_ref() == Some(uid))?;
+        Some(scene.look.pod_target(*ordinal, pod, scene.state))
+    });
+    let failures = scene.look.nudges.nudge(&live.collect::<Vec<_>>()).await;
+    let note = |text| Note {
+        reason: Reason::NudgeFailed,
+        text: format!("{text}. It is not done again, and the drain goes on"),
+        warning: true,
+    };
+    failures.into_iter().map(note).collect()
+}
+
 async fn delete(scene: &Scene<'_>, ordinal: Ordinal, uid: &str) -> Result<(), Error> {
     let Some(pod) = scene.look.pods.get(&ordinal) else { return Ok(()) };
     let parameters = DeleteParams {
@@ -285,4 +303,70 @@ pub async fn finalizer(context: &Context, object: &LosslessUpgrade, on: bool) ->
 /// uid and version of what was looked at.
 fn identity(metadata: &ObjectMeta) -> Value {
     json!({"uid": metadata.uid, "resourceVersion": metadata.resource_version})
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::drain::nudge::Nudges;
+    use crate::drain::socket::CounterSettings;
+    use crate::drain::{Means, spec::nudge::NudgeSpec};
+    use crate::runtime::clock::Clock;
+    use crate::runtime::metrics::Metrics;
+    use crate::runtime::ready::ReadyGate;
+    use crate::workflow::observed::Observed;
+    use crate::workflow::span::Span;
+
+    #[tokio::test]
+    async fn a_nudge_that_fails_is_told_and_another_pod_of_the_name_is_let_be() {
+        let (service, _api) =
+            tower_test::mock::pair::<http::Request<kube::client::Body>, http::Response<kube::client::Body>>();
+        let client = kube::Client::new(service, "shop");
+        let pod = |uid: &str| -> Pod {
+            serde_json::from_value(json!({"metadata": {"name": "web-0", "namespace": "shop", "uid": uid}}))
+                .unwrap()
+        };
+        let counter = CounterSettings { image: None, manager: String::new(), life: Span::seconds(1) };
+        let now = std::sync::Arc::new(|| jiff::Timestamp::UNIX_EPOCH);
+        let prometheus_allow = crate::drain::prometheus::allow::Allowed::default();
+        let means = Means { client: client.clone(), counter, now, prometheus_allow, allow_exec: false };
+        let spec: NudgeSpec = serde_json::from_value(json!({"http": {"port": 9901, "path": "/"}})).unwrap();
+        let look = Look {
+            seen: Observed::default(),
+            set: None,
+            pods: BTreeMap::from([(0, pod("u-0")), (1, pod("another"))]),
+            levers: Vec::new(),
+            probes: Vec::new(),
+            nudges: Nudges::new(&[spec], &means).unwrap(),
+            warnings: Vec::new(),
+        };
+        let context = Context {
+            prometheus_allow: crate::drain::prometheus::allow::Allowed::default(),
+            client,
+            namespace: None,
+            process: String::new(),
+            counter_image: None,
+            allow_exec: false,
+            clock: Clock::system(),
+            metrics: Metrics::new().unwrap(),
+            ready: ReadyGate::default(),
+        };
+        let object = serde_json::from_value(json!({
+            "apiVersion": "lossless-upgrade.io/v1alpha1", "kind": "LosslessUpgrade", "metadata": {"name": "web"},
+            "spec": {"targetRef": {"name": "web"}, "traffic": {"levers": [{"none": {}}]}},
+        }));
+        let scene = Scene {
+            context: &context,
+            object: &object.unwrap(),
+            namespace: "shop",
+            state: &State::default(),
+            look: &look,
+        };
+        let told = nudge(&scene, &[(0, "u-0".to_owned()), (1, "u-1".to_owned())]).await;
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert_eq!((told[0].reason, told[0].warning), (Reason::NudgeFailed, true));
+        assert!(told[0].text.starts_with("web-0: POST :9901/: the pod has no address"), "{}", told[0].text);
+    }
 }

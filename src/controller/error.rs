@@ -30,6 +30,9 @@ pub enum Error {
     /// A probe of the spec cannot be made.
     #[error("spec.drain.probes: {0}")]
     Probe(Refusal),
+    /// What is to be done at the start of a drain cannot be made.
+    #[error("spec.drain.onStart: {0}")]
+    Nudge(Refusal),
     /// The object was written by an operator that knows more than this one.
     #[error(
         "the status was written by a newer operator (form {found}; this one knows forms up to {known}), so this one leaves the object alone. Run the newer operator again"
@@ -91,6 +94,7 @@ impl Error {
             | Self::Lever(_)
             | Self::Counter(_)
             | Self::Probe(_)
+            | Self::Nudge(_)
             | Self::Newer { .. }
             | Self::Unreadable(_)
             | Self::Incomplete(_) => false,
@@ -106,9 +110,12 @@ impl Error {
                 kube::Error::Api(status) if matches!(status.code, 409 | 422) => Class::Conflict,
                 _ => Class::Retry,
             },
-            Self::Amount(_) | Self::Levers(_) | Self::Probe(_) | Self::Newer { .. } | Self::Unreadable(_) => {
-                Class::Invalid
-            }
+            Self::Amount(_)
+            | Self::Levers(_)
+            | Self::Probe(_)
+            | Self::Nudge(_)
+            | Self::Newer { .. }
+            | Self::Unreadable(_) => Class::Invalid,
             Self::Lever(_) | Self::Counter(_) | Self::Incomplete(_) => Class::Retry,
         }
     }

@@ -129,7 +129,7 @@ async fn look(
         session.knows(&decision.state, now);
     }
     // act (one effect)
-    let mut done = Ok(());
+    let mut done = Ok(Vec::new());
     if let (Some(effect), Some(recorded)) = (&decision.effect, recorded) {
         let scene = Scene {
             context,
@@ -161,6 +161,7 @@ async fn look(
         notes.extend(seen.warnings.iter().map(|text| Problem::new(Reason::MayDisturb, text).into()));
     }
     let run = decision.state.run.as_ref().or(state.run.as_ref()).map(|run| run.id.as_str());
+    notes.extend(done.as_ref().into_iter().flatten().cloned());
     report::events(controller, &object, &seen.seen, run, &notes);
     done?;
     Ok(next_look(&decision, session, context.clock.monotonic(), context.clock.now()))

@@ -34,12 +34,9 @@ impl HttpProbe {
     /// # Errors
     /// The settings lack a part, or have a path that would lead elsewhere.
     pub fn new(spec: &HttpSpec, client: Client, now: Now) -> Result<Self, Refusal> {
-        // Plain http only, so that there is nobody to trust.
-        let straight = web::client(RootCertStore::empty())
-            .map_err(|problem| Refusal::lasting(problem, "use the socket probe"))?;
         Ok(Self {
             client,
-            straight,
+            straight: straight()?,
             now,
             port: spec.port,
             path: safe(&spec.path)?.to_owned(),
@@ -75,9 +72,14 @@ impl HttpProbe {
     }
 }
 
+/// A client for requests to pods: plain http only, so that there is nobody to trust.
+pub(in crate::drain) fn straight() -> Result<reqwest::Client, Refusal> {
+    web::client(RootCertStore::empty()).map_err(|problem| Refusal::lasting(problem, "use the socket probe"))
+}
+
 /// A path that stays below the pod: the API server must not be led to another object with the
 /// operator's rights.
-fn safe(path: &str) -> Result<&str, Refusal> {
+pub(in crate::drain) fn safe(path: &str) -> Result<&str, Refusal> {
     let lower = path.to_ascii_lowercase();
     let leads_away = ["..", "%2e", "%2f", "%5c", "\\", "#"].iter().any(|part| lower.contains(part));
     if path.starts_with('/') && !leads_away && path.bytes().all(|byte| byte.is_ascii_graphic()) {

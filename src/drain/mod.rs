@@ -12,6 +12,7 @@
 //! | `prometheus` | the probe that asks a Prometheus |
 //! | `web` | what the probes that ask over HTTP have in common |
 //! | `exec` | the probe that runs a command in the pod, and what it may print |
+//! | `nudge` | what is done to a pod once when its drain begins |
 //!
 //! No probe takes silence for zero: whatever is not a fresh, whole, plain number is [`Reading::Unknown`].
 
@@ -20,6 +21,7 @@ pub mod exec;
 pub mod formats;
 pub mod http;
 pub mod line;
+pub mod nudge;
 pub mod ports;
 pub mod proc_net;
 pub mod prometheus;

@@ -1,6 +1,8 @@
-//! What users write under `spec.drain.probes`, and beside it one file for what a command in the pod counts.
+//! What users write under `spec.drain.probes`, and beside it: one file for what a command in the pod
+//! counts, one for what is done to a pod when its drain begins.
 
 pub mod exec;
+pub mod nudge;
 
 mod prometheus;
 
@@ -296,6 +298,25 @@ mod tests {
     }
 
     #[test]
+    fn a_nudge_is_a_request_or_a_command_and_its_path_stays_below_the_pod() {
+        #[derive(Serialize, Deserialize, KubeSchema)]
+        #[x_kube(cel)]
+        struct Start {
+            nudges: Vec<nudge::NudgeSpec>,
+        }
+        let refused = |nudge: serde_json::Value| {
+            Start::validate_cel(&serde_json::json!({"nudges": [nudge]}), None).is_err()
+        };
+        let http = serde_json::json!({"port": 9901, "path": "/healthcheck/fail"});
+        let exec = serde_json::json!({"container": "web", "command": ["nginx", "-s", "quit"]});
+        assert!(!refused(serde_json::json!({"http": http})));
+        assert!(!refused(serde_json::json!({"exec": exec})));
+        assert!(refused(serde_json::json!({})));
+        assert!(refused(serde_json::json!({"http": http, "exec": exec})));
+        assert!(refused(serde_json::json!({"http": {"port": 9901, "path": "/a/../b"}})));
+    }
+
+    #[test]
     fn what_users_write_is_read_with_its_defaults() {
         let read = |json: serde_json::Value| serde_json::from_value::<ProbeSpec>(json).unwrap();
         assert_eq!(read(serde_json::json!({"socket": {}})), ProbeSpec::default());
@@ -311,7 +332,7 @@ mod tests {
 
     #[test]
     fn the_schema_bounds_every_list_text_and_number() {
-        for schema in [schemars::schema_for!(ProbeSpec)] {
+        for schema in [schemars::schema_for!(ProbeSpec), schemars::schema_for!(nudge::NudgeSpec)] {
             let schema = serde_json::to_value(schema).unwrap().to_string();
             assert!(!schema.contains("uint"), "{schema}");
             assert_eq!(schema.matches("\"type\":\"array\"").count(), schema.matches("maxItems").count());

@@ -71,6 +71,12 @@ pub enum Effect {
         /// Its identity.
         uid: String,
     },
+    /// Nudge the pods, whose drain begins. It is ordered once: one that is lost in a crash after it was
+    /// recorded is not made up for, as nobody knows whether it was done.
+    Nudge {
+        /// Which pods, with their identity.
+        pods: Vec<(Ordinal, String)>,
+    },
     /// Delete the pod.
     Delete {
         /// Which pod.

@@ -34,6 +34,7 @@ pub const ALL: &[Invariant] = &[
     ("7 a finished run leaves the replicas as they were", replicas_are_restored),
     ("8 Unknown moves nothing forward", unknown_moves_nothing),
     ("9 a wait has a reason", waits_have_reasons),
+    ("nudges are recorded, once a pod, after its detach", nudges_are_exact),
 ];
 
 /// What is broken, if anything.
@@ -55,6 +56,7 @@ fn leaving(moment: &Moment<'_>) -> OrdinalSet {
             | Effect::RestoreTemplate
             | Effect::SetLevers { .. }
             | Effect::StartCounter { .. }
+            | Effect::Nudge { .. }
             | Effect::Fence { .. }
             | Effect::FenceSet { .. }
             | Effect::FenceLever { .. }
@@ -267,6 +269,23 @@ fn leaving_surge(moment: &Moment<'_>) -> bool {
 fn waits_have_reasons(moment: &Moment<'_>) -> Result<(), String> {
     if moment.decision.message.is_empty() && moment.decision.wake.is_none() {
         return Err("it waits and does not say for what".into());
+    }
+    Ok(())
+}
+
+/// A nudge may make a pod fail its clients, so none is done to a pod that a lever still sends new ones.
+fn nudges_are_exact(moment: &Moment<'_>) -> Result<(), String> {
+    let Some(Effect::Nudge { pods }) = &moment.decision.effect else { return Ok(()) };
+    for (ordinal, uid) in pods {
+        if !moment.decision.state.nudged.contains(uid) || moment.before.nudged.contains(uid) {
+            return Err(format!("{uid} is nudged without a record, or again"));
+        }
+        for lever in &moment.seen.levers {
+            let held = matches!(&lever.held, Held::Ordinals(held) if held.contains(*ordinal));
+            if !held {
+                return Err(format!("{uid} is nudged although {} does not hold it", lever.name));
+            }
+        }
     }
     Ok(())
 }

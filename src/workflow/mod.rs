@@ -38,7 +38,8 @@ use turn::{Next, Turn, Wait};
 const MOST_STEPS: usize = 32;
 
 /// What is to be recorded, and then done. Guarantees: the same arguments give the same answer; the
-/// effect follows from the returned state, so it may be repeated after a crash from the state alone.
+/// effect follows from the returned state, so it may be repeated after a crash from the state alone;
+/// all but [`decision::Effect::Nudge`], which is never repeated.
 #[must_use]
 pub fn decide(plan: &Plan, state: &State, seen: &Observed, now: Timestamp) -> Decision {
     decide_with(GUARDS, plan, state, seen, now)

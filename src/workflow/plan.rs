@@ -33,6 +33,8 @@ pub struct Plan {
 /// `spec.drain`, without the probes themselves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DrainPlan {
+    /// Whether pods are nudged when their drain begins.
+    pub nudged: bool,
     /// Whether there is anything that counts; without a probe nothing is waited for but `minimum`.
     pub counted: bool,
     /// How long every probe must have been quiet.

@@ -104,6 +104,8 @@ reasons! {
     ProbeUnusable,
     /// A probe gives no answer.
     ProbeSilent,
+    /// What was to be done to a pod at the start of its drain failed; it is not done again.
+    NudgeFailed,
     /// Connections were left when the time for draining was over.
     DrainTimedOut,
     /// Pods outside the batch are not Ready, so no more is taken out.

@@ -1,6 +1,6 @@
 //! What is recorded in the object's status, and all that survives a crash.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -20,6 +20,9 @@ pub struct State {
     pub detached: OrdinalSet,
     /// The pods of the batch in flight.
     pub pods: Vec<PodRecord>,
+    /// Uids of the pods that were nudged, as far as they may still exist: none is nudged twice, also
+    /// where its batch served again in between, or its run has ended.
+    pub nudged: BTreeSet<String>,
     /// What must be put back.
     pub saved: Option<Saved>,
     /// What was rolled back or aborted; not tried again until something changes.

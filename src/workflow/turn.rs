@@ -269,6 +269,10 @@ impl<'a> Turn<'a> {
         }
         self.state.history.insert(0, past);
         self.state.history.truncate(HISTORY);
+        if matches!(outcome, Outcome::Succeeded | Outcome::RolledBack) {
+            let seen = self.seen;
+            self.state.nudged.retain(|uid| seen.pods.values().any(|pod| pod.uid == *uid));
+        }
         self.state.pods.clear();
         self.state.saved = None;
         self.state.detached = OrdinalSet::new();

@@ -8,6 +8,7 @@ use lossless_upgrade::cli::fetch::{Shown, Told};
 use lossless_upgrade::cli::status::view::Scene;
 use lossless_upgrade::controller::observe::Look;
 use lossless_upgrade::controller::report;
+use lossless_upgrade::drain::nudge::Nudges;
 use lossless_upgrade::workflow::decide;
 use lossless_upgrade::workflow::ordinals::Ordinal;
 use lossless_upgrade::workflow::plan::{OnTimeout, Plan};
@@ -78,6 +79,7 @@ pub fn object(world: &World) -> LosslessUpgrade {
         pods: BTreeMap::new(),
         levers: Vec::new(),
         probes: Vec::new(),
+        nudges: Nudges::default(),
         warnings: Vec::new(),
     };
     let now = world.time();

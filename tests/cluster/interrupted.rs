@@ -91,26 +91,25 @@ pub fn frozen(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), Faile
     async move {
         let soon = |spec: &mut Value| spec["traffic"]["confirmTimeout"] = json!("5s");
         let app = begin(stage, App { replicas: 2, ..App::nginx("frozen") }, soon).await?;
-        let run = app
-            .run_under(&light(), async {
-                app.set_image("lab/nginx:v2").await?;
-                object_is(stage, "frozen", "it soaks its surge", Duration::from_mins(1), |o| {
-                    let run = o.status.as_ref().and_then(|status| status.run.as_ref());
-                    run.is_some_and(|run| format!("{:?}", run.step) == "Soak")
-                })
-                .await?;
-                stage.balancer().set(Behaviour { fault: Some(Fault::NeverSync), ..Behaviour::default() });
-                let held = |o: &_| phase(o) == "Detach" && stalled(o).is_some();
-                let stalled = object_is(stage, "frozen", "it is stalled", Duration::from_mins(1), held).await;
-                let before: Vec<_> = app.pods().await?.into_iter().map(|pod| pod.metadata.uid).collect();
-                tokio::time::sleep(Duration::from_secs(10)).await;
-                let after: Vec<_> = app.pods().await?.into_iter().map(|pod| pod.metadata.uid).collect();
-                stage.balancer().set(Behaviour::default());
-                stalled?;
-                assert_eq!(before, after, "a pod went although no detach was confirmed");
-                is_in(stage, "frozen", "Succeeded").await.map(drop)
+        let run = Box::pin(app.run_under(&light(), async {
+            app.set_image("lab/nginx:v2").await?;
+            object_is(stage, "frozen", "it soaks its surge", Duration::from_mins(1), |o| {
+                let run = o.status.as_ref().and_then(|status| status.run.as_ref());
+                run.is_some_and(|run| format!("{:?}", run.step) == "Soak")
             })
-            .await;
+            .await?;
+            stage.balancer().set(Behaviour { fault: Some(Fault::NeverSync), ..Behaviour::default() });
+            let held = |o: &_| phase(o) == "Detach" && stalled(o).is_some();
+            let stalled = object_is(stage, "frozen", "it is stalled", Duration::from_mins(1), held).await;
+            let before: Vec<_> = app.pods().await?.into_iter().map(|pod| pod.metadata.uid).collect();
+            tokio::time::sleep(Duration::from_secs(10)).await;
+            let after: Vec<_> = app.pods().await?.into_iter().map(|pod| pod.metadata.uid).collect();
+            stage.balancer().set(Behaviour::default());
+            stalled?;
+            assert_eq!(before, after, "a pod went although no detach was confirmed");
+            is_in(stage, "frozen", "Succeeded").await.map(drop)
+        }))
+        .await;
         stage.balancer().set(Behaviour::default());
         lossless(&run?)?;
         as_before(&app, "lab/nginx:v2", &[None]).await?;

@@ -75,6 +75,7 @@ impl Config {
             settle: Duration::ZERO,
             confirm_timeout: deadline,
             drain: DrainPlan {
+                nudged: false,
                 counted: true,
                 stable_for: Duration::ZERO,
                 minimum: Duration::ZERO,

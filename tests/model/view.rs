@@ -115,6 +115,7 @@ fn what(effect: &Effect) -> What {
         Effect::FenceLever { mark, .. } => What::MarkLever(mark.as_ref().map_or(Mark::None, |_| Mark::Ours)),
         Effect::RemoveFinalizer => What::Finalizer,
         Effect::StartCounter { .. } => panic!("the probe needs no counter"),
+        Effect::Nudge { .. } => panic!("the plan has no nudges"),
     }
 }
 

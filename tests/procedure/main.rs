@@ -8,6 +8,7 @@ mod diagram;
 mod disturbances;
 mod edges;
 mod interruptions;
+mod nudges;
 mod peers;
 mod properties;
 #[path = "../sim/mod.rs"]

@@ -242,7 +242,7 @@ pub fn crash() -> impl Strategy<Value = Crash> {
 
 /// A plan with short times.
 pub fn plan() -> impl Strategy<Value = Plan> {
-    let drain = (0..8_u64, 0..8_u64, on_timeout());
+    let drain = (0..8_u64, 0..8_u64, on_timeout(), any::<bool>());
     let verify = (0..12_u64, 0..2_u32, on_failure());
     (any::<bool>(), surge(), batch(), order(), 0..6_u64, drain, verify).prop_map(
         |(
@@ -251,7 +251,7 @@ pub fn plan() -> impl Strategy<Value = Plan> {
             batch,
             order,
             settle,
-            (stable, minimum, on_timeout),
+            (stable, minimum, on_timeout, nudged),
             (soak, max_restarts, on_failure),
         )| {
             let base = if images { with_image("v2") } else { one_by_one() };
@@ -261,6 +261,7 @@ pub fn plan() -> impl Strategy<Value = Plan> {
                 order,
                 settle: Duration::from_secs(settle),
                 drain: DrainPlan {
+                    nudged,
                     stable_for: Duration::from_secs(stable),
                     minimum: Duration::from_secs(minimum),
                     on_timeout,

@@ -59,6 +59,7 @@ impl World {
             Effect::Scale { .. }
             | Effect::RestoreTemplate
             | Effect::StartCounter { .. }
+            | Effect::Nudge { .. }
             | Effect::Fence { .. }
             | Effect::FenceSet { .. }
             | Effect::FenceLever { .. }

@@ -180,6 +180,7 @@ impl World {
             Effect::SetLevers { detached, again } => self.next_write(detached, *again),
             Effect::FenceLever { .. }
             | Effect::StartCounter { .. }
+            | Effect::Nudge { .. }
             | Effect::Delete { .. }
             | Effect::Fence { .. }
             | Effect::RemoveFinalizer => None,
@@ -257,6 +258,18 @@ impl World {
                 self.counts.counters += 1;
                 if let Some(pod) = self.cluster.pods.get_mut(ordinal).filter(|pod| pod.uid == *uid) {
                     pod.counter = Some(now);
+                }
+            }
+            Effect::Nudge { pods } => {
+                for (ordinal, uid) in pods {
+                    if !self.counts.nudged.insert(uid.clone()) {
+                        self.violate(format!("{uid} is nudged twice"));
+                    }
+                    // Its clients are told to leave, and do so soon.
+                    let pod = self.cluster.pods.get_mut(ordinal).filter(|pod| pod.uid == *uid);
+                    for end in pod.into_iter().flat_map(|pod| &mut pod.connections) {
+                        *end = (*end).min(now + 2);
+                    }
                 }
             }
             Effect::Delete { ordinal, uid } => {

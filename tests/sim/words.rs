@@ -1,6 +1,7 @@
 //! The story in words: one line for each decision that changed something.
 
 use lossless_upgrade::workflow::decision::{Decision, Effect};
+use lossless_upgrade::workflow::ordinals::OrdinalSet;
 use lossless_upgrade::workflow::state::Phase;
 
 use super::world::World;
@@ -50,6 +51,10 @@ fn act(effect: &Effect) -> String {
             format!("levers hold {whom}{}", if *again { ", written once more" } else { "" })
         }
         Effect::StartCounter { ordinal, .. } => format!("counter in {ordinal}"),
+        Effect::Nudge { pods } => {
+            let ordinals = pods.iter().map(|(ordinal, _)| *ordinal).collect::<OrdinalSet>();
+            format!("nudge {ordinals}")
+        }
         Effect::Delete { ordinal, uid } => format!("delete {ordinal} ({uid})"),
         Effect::Fence { ordinal, .. } => format!("fence {ordinal}"),
         Effect::FenceSet { mark: Some(_) } => "fence the StatefulSet".into(),

@@ -1,6 +1,6 @@
 //! The world: cluster, load balancers, the object with what is recorded in it, the operator's memory.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use lossless_upgrade::workflow::checks::{GUARDS, Guard};
@@ -37,6 +37,8 @@ pub struct Counts {
     pub levers: usize,
     pub counters: usize,
     pub fences: usize,
+    /// Uids of the pods that were nudged.
+    pub nudged: BTreeSet<String>,
     /// Deletions of ours by uid, with the image that the pod ran.
     pub deleted: BTreeMap<String, String>,
     pub scales: usize,

@@ -258,8 +258,12 @@ impl World {
                     set.fence.clone_from(mark);
                 }
             }
-            // Counters are there in each pod; levers carry no mark; the object stays.
-            Effect::StartCounter { .. } | Effect::FenceLever { .. } | Effect::RemoveFinalizer => {}
+            // Counters are there in each pod; nobody knows what a nudge does; levers carry no mark; the
+            // object stays.
+            Effect::StartCounter { .. }
+            | Effect::Nudge { .. }
+            | Effect::FenceLever { .. }
+            | Effect::RemoveFinalizer => {}
         }
     }
 

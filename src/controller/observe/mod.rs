@@ -19,6 +19,7 @@ use super::names::{ABORT, RETRY, ROLLBACK};
 use super::session::Session;
 use super::{Controller, Guarded, count::Pace, names};
 use crate::api::LosslessUpgrade;
+use crate::drain::nudge::Nudges;
 use crate::drain::socket::{CounterSettings, counted_ports};
 use crate::drain::{self, Means, PodTarget, Probe};
 use crate::runtime::clock::Clock;
@@ -49,6 +50,8 @@ pub struct Look {
     pub levers: Vec<(Box<dyn Lever>, Vec<Service>)>,
     /// The probes.
     pub probes: Vec<Box<dyn Probe>>,
+    /// What is done to a pod when its drain begins.
+    pub nudges: Nudges,
     /// What the user should know and what does not stop the run.
     pub warnings: Vec<String>,
 }
@@ -152,6 +155,7 @@ async fn glance(
     };
     let probes = object.spec.drain.probes.iter().map(|spec| drain::probe(spec, &means));
     let probes = probes.collect::<Result<Vec<_>, _>>().map_err(Error::Probe)?;
+    let nudges = Nudges::new(&object.spec.drain.on_start, &means).map_err(Error::Nudge)?;
     let run = state.run.as_ref().map(|run| run.id.as_str());
     let counter = probes.iter().any(|probe| probe.counter().is_some());
     let views = pods.iter().map(|(ordinal, pod)| {
@@ -179,6 +183,7 @@ async fn glance(
         pods,
         levers: levers.into_iter().map(|lever| (lever, Vec::new())).collect(),
         probes,
+        nudges,
         set,
         warnings: Vec::new(),
     };

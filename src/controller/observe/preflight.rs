@@ -230,7 +230,7 @@ async fn templates(
         .collect())
 }
 
-/// Whether the probes may work on a pod, as a dry run.
+/// Whether the probes may work on a pod, as a dry run, and whether it may be nudged.
 async fn admitted(look: &Look) -> Option<Problem> {
     let (ordinal, pod) = look.pods.iter().find(|(_, pod)| pods::view(pod, None, None).ready)?;
     let target = look.pod_target(*ordinal, pod, &State::default());
@@ -240,7 +240,8 @@ async fn admitted(look: &Look) -> Option<Problem> {
             return Some(Problem::new(Reason::ProbeUnusable, text));
         }
     }
-    None
+    let refusal = look.nudges.admit().err()?;
+    Some(Problem::new(Reason::ProbeUnusable, refusal.to_string()))
 }
 
 #[cfg(test)]

@@ -139,7 +139,7 @@ async fn show(stream: TcpStream, uid: &str) {
 }
 
 async fn answer(mut stream: TcpStream, code: u16, body: &Value) {
-    let mut request = [0; 65536];
+    let mut request = vec![0; 65536];
     let _ = stream.read(&mut request).await;
     let body = body.to_string();
     let text = format!(
@@ -150,7 +150,7 @@ async fn answer(mut stream: TcpStream, code: u16, body: &Value) {
 }
 
 async fn serve(stream: TcpStream, protocol: &'static str, script: Vec<Act>) {
-    #[expect(clippy::result_large_err, clippy::unnecessary_wraps, reason = "the form of the callback")]
+    #[expect(clippy::result_large_err, reason = "the form of the callback")]
     let choose = |request: &Request, mut response: Response| {
         let offered = request.headers()[header::SEC_WEBSOCKET_PROTOCOL].to_str().unwrap();
         assert!(offered.contains(protocol), "{offered}");

@@ -122,6 +122,7 @@ fn counts(count: u64, seconds: i64) -> impl Fn(Asked) -> Option<Vec<u8>> + Send 
 
 fn means(client: Client, allow: &str) -> Means {
     Means {
+        allow_exec: false,
         client,
         counter: CounterSettings { image: None, manager: "m".to_owned(), life: Span::seconds(1) },
         now: Arc::new(now),

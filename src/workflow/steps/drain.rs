@@ -1,14 +1,15 @@
 //! Wait until the connections of the batch are really gone.
 
 use crate::workflow::checks::undrained;
+use crate::workflow::decision::Effect;
 use crate::workflow::interrupts;
 use crate::workflow::levers;
 use crate::workflow::levers::clock;
-use crate::workflow::observed::DrainView;
+use crate::workflow::observed::{DrainView, PodView};
 use crate::workflow::ordinals::Ordinal;
 use crate::workflow::plan::OnTimeout;
 use crate::workflow::reasons::{Problem, Reason};
-use crate::workflow::state::{AfterTimeout, BatchKind, DrainTimeout, Goal, PodState, Run, Step};
+use crate::workflow::state::{AfterTimeout, BatchKind, DrainTimeout, Goal, PodRecord, PodState, Run, Step};
 use crate::workflow::steps::{attach, detach, retire};
 use crate::workflow::turn::{Next, Turn, Wait, later};
 
@@ -18,6 +19,9 @@ const MOST_TIMEOUTS: usize = 10;
 /// Waits for the drain.
 pub fn look(turn: &mut Turn<'_>, run: &mut Run) -> Next {
     if let Some(next) = attach::take_back(turn, run).or_else(|| levers::still_held(turn, run)) {
+        return next;
+    }
+    if let Some(next) = nudge(turn) {
         return next;
     }
     if let Some(next) = detach::start_counters(turn) {
@@ -46,6 +50,28 @@ pub fn look(turn: &mut Turn<'_>, run: &mut Run) -> Next {
     }
     // Past the deadline with an Unknown count neither the user's policy nor anything else moves it on.
     Wait::new(message).deadline(deadline, turn.now, Reason::ProbeSilent).into()
+}
+
+/// Nudges the pods of the batch that were not nudged yet, all at once.
+fn nudge(turn: &mut Turn<'_>) -> Option<Next> {
+    if !turn.plan.drain.nudged {
+        return None;
+    }
+    let due = |(record, pod): (&PodRecord, Option<&PodView>)| {
+        let pod = pod.filter(|pod| pod.uid == record.uid && !pod.terminating)?;
+        let due = !turn.owes_nothing(record.ordinal, pod) && !turn.state.nudged.contains(&pod.uid);
+        due.then(|| (record.ordinal, pod.uid.clone()))
+    };
+    let pods: Vec<_> = turn.records().filter_map(due).collect();
+    if pods.is_empty() {
+        return None;
+    }
+    // A pod that is gone does not come back under its uid.
+    let seen = turn.seen;
+    turn.state.nudged.retain(|uid| seen.pods.values().any(|pod| pod.uid == *uid));
+    turn.state.nudged.extend(pods.iter().map(|(_, uid)| uid.clone()));
+    let names = turn.seen.names(&pods.iter().map(|(ordinal, _)| *ordinal).collect());
+    Some(Next::Act(Effect::Nudge { pods }, format!("Nudging {names}, once")))
 }
 
 struct Left {

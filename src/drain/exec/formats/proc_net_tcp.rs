@@ -12,23 +12,25 @@ pub(super) fn parse(text: &str, ports: &BTreeSet<u16>) -> Result<u64, Flaw> {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write;
+
     use proptest::prelude::*;
 
     use crate::drain::exec::formats::parse;
     use crate::drain::spec::exec::ExecFormat;
 
     /// Both tables with a socket for each port and state.
-    pub(super) fn tables(four: &[(u16, u8)], six: &[(u16, u8)]) -> String {
+    fn tables(four: &[(u16, u8)], six: &[(u16, u8)]) -> String {
         let mut text = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n".to_owned();
         let rest =
             "00000000:00000000 00:00000000 00000000     0        0 34512 1 0000000000000000 20 4 1 42 -1";
         for (number, (port, state)) in four.iter().enumerate() {
-            text += &format!("{number:4}: 0200F40A:{port:04X} 0100F40A:A086 {state:02X} {rest}\n");
+            writeln!(text, "{number:4}: 0200F40A:{port:04X} 0100F40A:A086 {state:02X} {rest}").unwrap();
         }
         text += "  sl  local_address                         remote_address                        st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n";
         for (number, (port, state)) in six.iter().enumerate() {
             let address = "0000000000000000FFFF00000200F40A";
-            text += &format!("{number:4}: {address}:{port:04X} {address}:C53E {state:02X} {rest}\n");
+            writeln!(text, "{number:4}: {address}:{port:04X} {address}:C53E {state:02X} {rest}").unwrap();
         }
         text
     }

@@ -34,6 +34,8 @@ fn is_connection(line: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -67,13 +69,11 @@ CLOSE-WAIT 1      0      [::ffff:10.244.0.2]:8080   [::ffff:10.244.0.1]:50494 us
         fn so_many_lines_are_so_many_connections(
             lines in proptest::collection::vec((0..9999_u32, any::<u16>(), any::<bool>()), 0..20),
         ) {
-            let text: String = lines
-                .iter()
-                .map(|(queue, port, state)| {
-                    let state = if *state { "FIN-WAIT-1 " } else { "" };
-                    format!("{state}{queue} 0 10.0.0.1:80 [fd00::1]:{port}\n")
-                })
-                .collect();
+            let mut text = String::new();
+            for (queue, port, state) in &lines {
+                let state = if *state { "FIN-WAIT-1 " } else { "" };
+                writeln!(text, "{state}{queue} 0 10.0.0.1:80 [fd00::1]:{port}").unwrap();
+            }
             prop_assert_eq!(parse(&text).ok(), Some(lines.len() as u64));
         }
     }
