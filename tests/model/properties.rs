@@ -43,6 +43,7 @@ pub fn all() -> Vec<Property<Upgrade>> {
         ALL[6].0 => Broken::Invariant(6),
         ALL[7].0 => Broken::Invariant(7),
         ALL[8].0 => Broken::Invariant(8),
+        ALL[9].0 => Broken::Invariant(9),
         "a pod with open connections does not go by our hand" => Broken::OwedBytes,
         "our hand leaves as many to serve as there must be" => Broken::TooFewServe,
         "our hand leaves somebody to serve" => Broken::NobodyServes,
