@@ -1,8 +1,8 @@
 //! The program `drain-counter`: runs in an ephemeral container, in the network namespace of a pod, and
 //! reports the pod's connections on its standard output. It writes no file and opens no socket.
 //!
-//! It looks many times a period and reports the most that it saw, because connections of one request
-//! live for milliseconds. The growth of the kernel's `PassiveOpens` shows those that no look met.
+//! It looks up to twenty times a second, at least once a period, and reports the most that it saw,
+//! because connections of one request live for milliseconds. The growth of the kernel's `PassiveOpens` shows those that no look met.
 
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -20,9 +20,9 @@ use crate::workflow::span::Span;
 /// Least time between two looks.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// A look is followed by a pause of so many times its own length: the kernel walks the table of the
-/// whole machine for it, which costs milliseconds where that is large, and a drain must not take the
-/// processor from those who still serve. What fewer looks miss still shows as opened.
+/// From the begin of a look to the next one pass so many times its length: the kernel walks the table
+/// of the whole machine for it, which costs milliseconds where that is large, and a drain must not take
+/// the processor from those who still serve. What fewer looks miss still shows as opened.
 const PAUSE: u32 = 20;
 
 /// Arguments of `drain-counter`.

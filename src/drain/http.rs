@@ -7,6 +7,7 @@ use ::http::{Request, Response, header::CONNECTION};
 use async_trait::async_trait;
 use kube::Client;
 use kube::client::Body;
+use reqwest::Method;
 use rustls::RootCertStore;
 
 use super::formats::Format;
@@ -36,7 +37,7 @@ impl HttpProbe {
     pub fn new(spec: &HttpSpec, client: Client, now: Now) -> Result<Self, Refusal> {
         Ok(Self {
             client,
-            straight: straight()?,
+            straight: straight().map_err(|problem| Refusal::lasting(problem, "use the socket probe"))?,
             now,
             port: spec.port,
             path: safe(&spec.path)?.to_owned(),
@@ -50,11 +51,7 @@ impl HttpProbe {
     async fn body(&self, pod: &PodTarget) -> Result<Vec<u8>, String> {
         match self.via {
             Via::Pod => {
-                let address = SocketAddr::new(pod.ip.ok_or("the pod has no address")?, self.port);
-                let request = self.straight.get(format!("http://{address}{}", self.path));
-                let answer = request.header(CONNECTION, "close").send().await.map_err(|problem| {
-                    format!("{address} does not answer: {}", reason(&problem.without_url()))
-                })?;
+                let answer = send(&self.straight, Method::GET, pod, self.port, &self.path).await?;
                 whole(Response::<reqwest::Body>::from(answer)).await
             }
             Via::ApiServer => {
@@ -73,8 +70,22 @@ impl HttpProbe {
 }
 
 /// A client for requests to pods: plain http only, so that there is nobody to trust.
-pub(in crate::drain) fn straight() -> Result<reqwest::Client, Refusal> {
-    web::client(RootCertStore::empty()).map_err(|problem| Refusal::lasting(problem, "use the socket probe"))
+pub(in crate::drain) fn straight() -> Result<reqwest::Client, String> {
+    web::client(RootCertStore::empty())
+}
+
+/// Sends one request to the pod's own address.
+pub(in crate::drain) async fn send(
+    client: &reqwest::Client,
+    method: Method,
+    pod: &PodTarget,
+    port: u16,
+    path: &str,
+) -> Result<reqwest::Response, String> {
+    let address = SocketAddr::new(pod.ip.ok_or("the pod has no address")?, port);
+    let request = client.request(method, format!("http://{address}{path}")).header(CONNECTION, "close");
+    let answer = request.send().await;
+    answer.map_err(|problem| format!("{address} does not answer: {}", reason(&problem.without_url())))
 }
 
 /// A path that stays below the pod: the API server must not be led to another object with the

@@ -270,13 +270,18 @@ impl<'a> Turn<'a> {
         self.state.history.insert(0, past);
         self.state.history.truncate(HISTORY);
         if matches!(outcome, Outcome::Succeeded | Outcome::RolledBack) {
-            let seen = self.seen;
-            self.state.nudged.retain(|uid| seen.pods.values().any(|pod| pod.uid == *uid));
+            self.forget_nudged();
         }
         self.state.pods.clear();
         self.state.saved = None;
         self.state.detached = OrdinalSet::new();
         self.state.rest = rest;
+    }
+
+    /// Forgets the nudged pods that are gone: none comes back under its uid.
+    pub fn forget_nudged(&mut self) {
+        let seen = self.seen;
+        self.state.nudged.retain(|uid| seen.pods.values().any(|pod| pod.uid == *uid));
     }
 
     /// Waits for the StatefulSet controller to take notice of `what`. Until then nobody knows which

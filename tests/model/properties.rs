@@ -25,6 +25,9 @@ pub enum Broken {
     Spins,
 }
 
+/// An invariant without a property here does not compile; else only the long check would find it.
+const _: () = assert!(ALL.len() == 10, "give the new invariant its line in `all`");
+
 /// The properties in the words of stateright. Those of a single decision or act are noted in the
 /// world when they break; how a run ends is found out from each state.
 pub fn all() -> Vec<Property<Upgrade>> {

@@ -1,5 +1,6 @@
 //! Stories of what is done to a pod once when its drain begins.
 
+use crate::sim::moments;
 use crate::sim::operator::Crash;
 use crate::sim::plans::one_by_one;
 use crate::sim::telling::{images, until, upgrade};
@@ -13,10 +14,7 @@ fn nudged() -> Plan {
 }
 
 fn finish(world: &mut World) {
-    world.run_until(3, |_| false);
-    world.run_until(2000, |world| world.at_rest() || world.gone);
-    world.judge_end();
-    world.acquit();
+    moments::finish(world);
     assert_eq!((&world.state.rest, images(world)), (&Rest::Succeeded, vec!["v2"; world.cluster.pods.len()]));
 }
 

@@ -8,6 +8,7 @@ pub mod chance;
 pub mod cluster;
 pub mod judge;
 pub mod moments;
+pub mod observe;
 pub mod operator;
 pub mod plans;
 pub mod telling;

@@ -5,15 +5,13 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use lossless_upgrade::workflow::decision::{Decision, Effect};
-use lossless_upgrade::workflow::observed::{CounterView, DrainView, ImageView, Observed, PodView, SetView};
+use lossless_upgrade::workflow::observed::Observed;
 use lossless_upgrade::workflow::ordinals::{Ordinal, OrdinalSet};
 use lossless_upgrade::workflow::quiet::{Limits, Sample, Window};
 use lossless_upgrade::workflow::reasons::Reason;
-use lossless_upgrade::workflow::state::SavedLever;
 use lossless_upgrade::workflow::{counted, decide_with};
 
 use super::balancer::{Balancer, Written};
-use super::cluster::{Manner, Pod, revision};
 use super::world::{Probe, World};
 
 /// Where the operator dies.
@@ -49,11 +47,11 @@ enum Owner {
 /// What a process knows that is recorded nowhere.
 #[derive(Clone, Debug, Default)]
 pub struct Memory {
-    windows: BTreeMap<String, Window>,
+    pub(super) windows: BTreeMap<String, Window>,
     /// Since when each load balancer is known to do what its object says.
-    confirmed: BTreeMap<usize, Timestamp>,
+    pub(super) confirmed: BTreeMap<usize, Timestamp>,
     /// Since when the process has known of the run.
-    known: Option<(String, Timestamp)>,
+    pub(super) known: Option<(String, Timestamp)>,
     pub last: Option<Observed>,
     wake: Option<Timestamp>,
     pub stalled: Option<Reason>,
@@ -329,104 +327,6 @@ impl World {
             if let Some(answer) = answer {
                 window.push(at, answer);
             }
-        }
-    }
-
-    fn drains(&self) -> BTreeMap<String, DrainView> {
-        let at = Duration::from_secs(self.now.unsigned_abs());
-        self.memory.windows.iter().map(|(uid, window)| (uid.clone(), window.view(at))).collect()
-    }
-
-    /// Everything as it can be seen.
-    pub fn observe(&self) -> Observed {
-        let set = self.cluster.set.as_ref().map(|set| SetView {
-            name: "web".into(),
-            uid: set.uid.clone(),
-            replicas: set.replicas,
-            first: 0,
-            update_revision: self.cluster.update_revision(),
-            on_delete: set.on_delete,
-            ordered_ready: set.ordered_ready,
-            claims: false,
-            images: BTreeMap::from([("web".to_owned(), set.image.clone())]),
-            deleting: set.deleting,
-            fence: set.fence.clone(),
-        });
-        let since = |index| self.memory.confirmed.get(&index).copied().unwrap_or(self.time());
-        Observed {
-            deleting: self.deleting,
-            namespace_terminating: self.namespace_terminating,
-            set,
-            pods: self
-                .cluster
-                .pods
-                .iter()
-                .map(|(ordinal, pod)| (*ordinal, self.pod(*ordinal, pod)))
-                .collect(),
-            levers: self
-                .balancers
-                .iter()
-                .enumerate()
-                .map(|(index, one)| one.view(since(index), &self.cluster.pods, &self.state.detached))
-                .collect(),
-            drains: self.drains(),
-            problems: Vec::new(),
-            // As the shell does: only looked at while no run is under way.
-            levers_before: self
-                .balancers
-                .iter()
-                .filter(|_| self.state.run.is_none())
-                .map(|one| match one.written {
-                    Written::Service => {
-                        SavedLever { lever: "tkeService".into(), name: one.name.clone(), before: None }
-                    }
-                    Written::Pods(_) => SavedLever {
-                        lever: "podLabel".into(),
-                        name: one.name.clone(),
-                        before: Some("true".into()),
-                    },
-                })
-                .collect(),
-            templates: self
-                .cluster
-                .pods
-                .values()
-                .filter(|_| self.state.run.is_none())
-                .map(|pod| (revision(&pod.image), pod.image.clone()))
-                .collect(),
-            actions: self.actions.clone(),
-            yields_until: None,
-            process: format!("operator-{}", self.processes),
-            known_since: self
-                .memory
-                .known
-                .as_ref()
-                .filter(|_| self.doubts_clocks)
-                .map_or_else(Timestamp::default, |(_, since)| *since),
-        }
-    }
-
-    fn pod(&self, ordinal: u32, pod: &Pod) -> PodView {
-        let manner = self.cluster.manners.get(&pod.image).copied().unwrap_or(Manner::Good);
-        PodView {
-            name: format!("web-{ordinal}"),
-            uid: pod.uid.clone(),
-            revision: revision(&pod.image),
-            ready: pod.ready,
-            never_ready: !pod.ever_ready,
-            running: pod.running,
-            terminating: pod.terminating.is_some(),
-            restarts: pod.restarts,
-            image: if pod.running { ImageView::Right } else { ImageView::Unknown },
-            trouble: (manner == Manner::Crashes).then(|| "CrashLoopBackOff".to_owned()),
-            unschedulable: manner == Manner::FindsNoRoom,
-            counter: match (self.probe, pod.counter) {
-                (Probe::Http, _) => CounterView::NotNeeded,
-                (Probe::Refused, _) => CounterView::Refused("pod security forbids it".into()),
-                (Probe::Counter | Probe::Silent, None) => CounterView::Absent,
-                (Probe::Counter | Probe::Silent, Some(_)) => CounterView::Present,
-            },
-            fence: pod.fence.clone(),
         }
     }
 }

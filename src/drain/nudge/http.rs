@@ -1,19 +1,15 @@
 //! The nudge `http`: one request to the pod's address.
 
 use std::fmt;
-use std::net::SocketAddr;
 
-use ::http::header::CONNECTION;
-use reqwest::{Client, Method};
+use reqwest::Method;
 
-use crate::drain::http::{safe, straight};
+use crate::drain::http::{safe, send, straight};
 use crate::drain::spec::nudge::{HttpNudgeSpec, NudgeMethod};
-use crate::drain::web::reason;
 use crate::drain::{PodTarget, Refusal};
 
 /// The request.
 pub(super) struct HttpNudge {
-    client: Client,
     method: Method,
     port: u16,
     path: String,
@@ -31,17 +27,14 @@ impl HttpNudge {
             NudgeMethod::Put => Method::PUT,
             NudgeMethod::Delete => Method::DELETE,
         };
-        Ok(Self { client: straight()?, method, port: spec.port, path: path.to_owned() })
+        Ok(Self { method, port: spec.port, path: path.to_owned() })
     }
 
     /// Sends it once. What the body of the answer says is not read.
     pub(super) async fn send(&self, pod: &PodTarget) -> Result<(), String> {
-        let address = SocketAddr::new(pod.ip.ok_or("the pod has no address")?, self.port);
-        let request = self.client.request(self.method.clone(), format!("http://{address}{}", self.path));
-        let answer = request.header(CONNECTION, "close").send().await;
-        let answer = answer
-            .map_err(|problem| format!("{address} does not answer: {}", reason(&problem.without_url())))?;
-        let status = answer.status();
+        // Made here: every look at the object makes its nudges, and hardly any is the one that sends.
+        let client = straight()?;
+        let status = send(&client, self.method.clone(), pod, self.port, &self.path).await?.status();
         if status.is_success() { Ok(()) } else { Err(format!("the answer is {status}")) }
     }
 }

@@ -66,9 +66,7 @@ fn nudge(turn: &mut Turn<'_>) -> Option<Next> {
     if pods.is_empty() {
         return None;
     }
-    // A pod that is gone does not come back under its uid.
-    let seen = turn.seen;
-    turn.state.nudged.retain(|uid| seen.pods.values().any(|pod| pod.uid == *uid));
+    turn.forget_nudged();
     turn.state.nudged.extend(pods.iter().map(|(_, uid)| uid.clone()));
     let names = turn.seen.names(&pods.iter().map(|(ordinal, _)| *ordinal).collect());
     Some(Next::Act(Effect::Nudge { pods }, format!("Nudging {names}, once")))
