@@ -99,7 +99,7 @@ gen: build ## Write the CRD from the Rust types into crds/, and the chart's copi
 	cp crds/losslessupgrades.yaml deploy/chart/files/crd.yaml
 	cp deploy/rbac.yaml deploy/chart/files/rbac.yaml
 	cp deploy/drain-counter/rbac.yaml deploy/chart/files/drain-counter.yaml
-	cp deploy/prometheus-secrets/rbac.yaml deploy/chart/files/prometheus-secrets.yaml
+	cp deploy/secrets/rbac.yaml deploy/chart/files/secrets.yaml
 	cp deploy/exec/rbac.yaml deploy/chart/files/exec.yaml
 	cp deploy/policy/policy.yaml deploy/chart/files/policy.yaml
 	cp deploy/alerts/prometheus-rule.yaml deploy/chart/files/alerts.yaml

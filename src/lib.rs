@@ -1,5 +1,6 @@
 //! The operator, a folder a concern. Arrows point one way: `bin` -> `cli`, `controller`, `runtime`;
-//! `cli` -> `controller`, `api`, `workflow`; `controller` -> `api`, `workflow`, `traffic`, `drain`; `workflow` -> nothing.
+//! `cli` -> `controller`, `api`, `workflow`; `controller` -> `api`, `workflow`, `traffic`, `drain`;
+//! `drain` -> `web`; `workflow` -> nothing.
 
 pub mod api;
 pub mod cli;
@@ -7,4 +8,5 @@ pub mod controller;
 pub mod drain;
 pub mod runtime;
 pub mod traffic;
+mod web;
 pub mod workflow;

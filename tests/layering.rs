@@ -20,10 +20,15 @@ struct Layer {
 /// The words for ordinals and lengths of time, which everybody shares.
 const WORDS: [&str; 2] = ["workflow::ordinals", "workflow::span"];
 
-const LAYERS: [Layer; 7] = [
+const LAYERS: [Layer; 8] = [
     Layer { name: "workflow", crate_paths: &[], dependencies: Some(&["serde", "thiserror", "jiff"]) },
     Layer { name: "traffic", crate_paths: &WORDS, dependencies: None },
-    Layer { name: "drain", crate_paths: &WORDS, dependencies: None },
+    Layer { name: "web", crate_paths: &[], dependencies: None },
+    Layer {
+        name: "drain",
+        crate_paths: &["workflow::ordinals", "workflow::span", "web"],
+        dependencies: None,
+    },
     Layer { name: "api", crate_paths: &["workflow", "traffic::spec", "drain::spec"], dependencies: None },
     Layer { name: "runtime", crate_paths: &[], dependencies: None },
     Layer {

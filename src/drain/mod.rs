@@ -10,7 +10,6 @@
 //! | `http` | the probe that asks the pod over HTTP |
 //! | `formats` | what an HTTP answer may look like, one file a format |
 //! | `prometheus` | the probe that asks a Prometheus |
-//! | `web` | what the probes that ask over HTTP have in common |
 //! | `exec` | the probe that runs a command in the pod, and what it may print |
 //! | `nudge` | what is done to a pod once when its drain begins |
 //!
@@ -27,7 +26,6 @@ pub mod proc_net;
 pub mod prometheus;
 pub mod socket;
 pub mod spec;
-mod web;
 
 #[cfg(test)]
 mod contract;
@@ -40,6 +38,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use self::spec::ProbeSpec;
+use crate::web::secret::SecretProblem;
 
 /// What a probe saw.
 #[derive(Clone, Debug, PartialEq)]
@@ -81,6 +80,12 @@ impl Refusal {
     /// A refusal that stands until somebody changes something.
     pub(crate) fn lasting(what: impl Into<String>, fix: impl Into<String>) -> Self {
         Self { what: what.into(), fix: fix.into(), passing: false }
+    }
+}
+
+impl From<SecretProblem> for Refusal {
+    fn from(problem: SecretProblem) -> Self {
+        Self { what: problem.to_string(), fix: problem.fix().to_owned(), passing: problem.passing() }
     }
 }
 

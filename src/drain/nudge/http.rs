@@ -8,8 +8,8 @@ use reqwest::{Client, Method};
 
 use crate::drain::http::{safe, straight};
 use crate::drain::spec::nudge::{HttpNudgeSpec, NudgeMethod};
-use crate::drain::web::reason;
 use crate::drain::{PodTarget, Refusal};
+use crate::web::reason;
 
 /// The request.
 pub(super) struct HttpNudge {

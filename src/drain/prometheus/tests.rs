@@ -16,7 +16,7 @@ use tokio_rustls::TlsAcceptor;
 use super::*;
 use crate::drain::contract::{World, api, holds, pod};
 use crate::drain::socket::CounterSettings;
-use crate::drain::web::MOST_BYTES;
+use crate::web::MOST_BYTES;
 use crate::workflow::span::Span;
 
 /// A Friday.
