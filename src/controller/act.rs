@@ -319,6 +319,10 @@ mod tests {
     use crate::workflow::observed::Observed;
     use crate::workflow::span::Span;
 
+    fn endpoint() -> crate::tencent::Endpoint {
+        crate::tencent::Endpoint::parse(crate::tencent::Endpoint::DEFAULT).unwrap()
+    }
+
     #[tokio::test]
     async fn a_nudge_that_fails_is_told_and_another_pod_of_the_name_is_let_be() {
         let (service, _api) =
@@ -331,7 +335,14 @@ mod tests {
         let counter = CounterSettings { image: None, manager: String::new(), life: Span::seconds(1) };
         let now = std::sync::Arc::new(|| jiff::Timestamp::UNIX_EPOCH);
         let prometheus_allow = crate::drain::prometheus::allow::Allowed::default();
-        let means = Means { client: client.clone(), counter, now, prometheus_allow, allow_exec: false };
+        let means = Means {
+            client: client.clone(),
+            counter,
+            now,
+            prometheus_allow,
+            tencent: endpoint(),
+            allow_exec: false,
+        };
         let spec: NudgeSpec = serde_json::from_value(json!({"http": {"port": 9901, "path": "/"}})).unwrap();
         let look = Look {
             seen: Observed::default(),
@@ -340,10 +351,12 @@ mod tests {
             levers: Vec::new(),
             probes: Vec::new(),
             nudges: Nudges::new(&[spec], &means).unwrap(),
+            clouds: BTreeMap::new(),
             warnings: Vec::new(),
         };
         let context = Context {
             prometheus_allow: crate::drain::prometheus::allow::Allowed::default(),
+            tencent: endpoint(),
             client,
             namespace: None,
             process: String::new(),

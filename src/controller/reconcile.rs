@@ -149,6 +149,8 @@ async fn look(
     let wanted = selector.map(|selector| Wanted { selector, slices });
     session.watch(&context.client, &controller.waker, key, wanted);
     seen.count(controller, &object, &decision.state, session, key);
+    let wake = (controller.waker.clone(), key.clone());
+    session.asking.ask(&seen.clouds, &controller.eye().cloud(&key.namespace), context.clock, &wake);
     measure::show(&context.metrics, key, &object, &status, &seen.seen);
     measure::count(&context.metrics, key, &state, &decision.state, &decision.notes, now);
     if written && (decision.state != state || decision.effect.is_some()) {

@@ -15,6 +15,7 @@ use kube::runtime::watcher;
 use kube::{Api, Resource, ResourceExt};
 use tokio::task::AbortHandle;
 
+use super::cloud::Asking;
 use super::count::Counting;
 use super::wake::{self, Waker};
 use crate::api::LosslessUpgrade;
@@ -77,6 +78,8 @@ pub struct Session {
     pub confirmed: BTreeMap<(LeverKind, String), (Option<String>, Timestamp)>,
     /// The tasks that ask the probes.
     pub counting: Counting,
+    /// The tasks that ask a cloud.
+    pub asking: Asking,
     /// When the status was last written for its live numbers alone.
     pub live_written: Option<Duration>,
     /// Newer live numbers wait until they may be written.

@@ -38,6 +38,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use self::spec::ProbeSpec;
+use crate::tencent::Endpoint;
 use crate::web::secret::SecretProblem;
 
 /// What a probe saw.
@@ -189,6 +190,8 @@ pub struct Means {
     pub now: Now,
     /// Which addresses the probe `prometheus` may ask.
     pub prometheus_allow: prometheus::allow::Allowed,
+    /// Where Tencent's API is.
+    pub tencent: Endpoint,
     /// Commands may be run in pods.
     pub allow_exec: bool,
 }

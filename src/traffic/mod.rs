@@ -10,6 +10,7 @@
 //! | `sync_stamps.rs` | how it knows that a write is in force |
 //! | `pod_label.rs` | lever `podLabel`: a label of the pods by which Services select them |
 //! | `pods.rs`, `endpoints.rs` | what levers on pods share: all pods together; what EndpointSlices say of them |
+//! | `clb.rs` | what Tencent's API is asked beside the stamps |
 //! | `none.rs` | lever `none`: nothing to move |
 //! | `problems.rs` | what is wrong with a Service or a spec, in the user's words |
 //! | `cover.rs` | which Services send traffic to the pods, and which of them no lever covers |
@@ -22,6 +23,7 @@
 
 pub mod apply;
 mod cce_service;
+mod clb;
 #[cfg(test)]
 mod contract;
 pub mod cover;
@@ -47,7 +49,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::tencent::spec::ConfirmByApiSpec;
 use crate::workflow::ordinals::OrdinalSet;
+pub use clb::{CloudAnswer, CloudQuestion};
 pub use json::Malformed;
 pub use problems::{Problem, SpecProblem, Warning};
 use spec::LeverSpec;
@@ -176,6 +180,11 @@ pub trait OnService: Lever {
     /// Whether the live value, which the caller has found to be ours, is in force in the load
     /// balancer.
     fn confirmed(&self, live: &Service, write: &WriteRecord, now: Timestamp) -> Confirmation;
+
+    /// What the cloud itself is to be asked before a detach counts as in force; none: nothing.
+    fn confirm_by_api(&self) -> Option<&ConfirmByApiSpec> {
+        None
+    }
 
     /// The live value of [`OnService::key`]: what is saved as `before` when a run begins.
     fn value<'a>(&self, live: &'a Service) -> Option<&'a str> {

@@ -3,6 +3,7 @@
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
+use crate::tencent::spec::ConfirmByApiSpec;
 use crate::workflow::span::{PATTERN, Span};
 
 /// One way to take a pod out of the load balancer and put it back. Set exactly one member.
@@ -41,6 +42,9 @@ pub struct TkeServiceSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "span")]
     pub confirm_after: Option<Span>,
+    /// Has Tencent's API say, too, that the load balancer sends nothing new to a detached pod. Both must say so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirm_by_api: Option<ConfirmByApiSpec>,
 }
 
 /// The lever `cceService`.
@@ -119,15 +123,20 @@ mod tests {
             assert_eq!(serde_json::to_value(spec).unwrap(), text);
         }
         let schema = serde_json::to_string(&schemars::schema_for!(LeverSpec)).unwrap();
-        assert_eq!(schema.matches("\"required\"").count(), 1, "only the label's key: {schema}");
+        let required = schema.matches("\"required\"").count();
+        assert_eq!(required, 3, "only the label's key, and who asks Tencent's API, where: {schema}");
     }
 
     #[test]
     fn a_full_lever_reads_as_in_the_guide() {
-        let text = json!({"tkeService": {"services": ["nginx"], "confirmAfter": "30s"}});
+        let api = json!({"region": "ap-guangzhou", "credentials": {"secret": "tencent"}});
+        let text = json!({"tkeService": {"services": ["nginx"], "confirmAfter": "30s", "confirmByApi": api.clone()}});
         let spec: LeverSpec = serde_json::from_value(text).unwrap();
-        let expected =
-            TkeServiceSpec { services: vec!["nginx".into()], confirm_after: Some(Span::seconds(30)) };
+        let expected = TkeServiceSpec {
+            services: vec!["nginx".into()],
+            confirm_after: Some(Span::seconds(30)),
+            confirm_by_api: Some(serde_json::from_value(api).unwrap()),
+        };
         assert_eq!(spec, LeverSpec { tke_service: Some(expected), ..LeverSpec::default() });
     }
 }

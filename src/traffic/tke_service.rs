@@ -16,6 +16,7 @@ use super::{
     Confirmation, Held, Lever, LeverKind, OnService, Problem, Selection, Site, Target, Warning, WriteRecord,
     annotation, weighed,
 };
+use crate::tencent::spec::ConfirmByApiSpec;
 use crate::workflow::ordinals::OrdinalSet;
 use crate::workflow::span::Span;
 
@@ -36,12 +37,17 @@ pub(super) struct TkeService {
     /// Named by the user; empty: all that fit.
     services: BTreeSet<String>,
     confirm_after: Option<Span>,
+    confirm_by_api: Option<ConfirmByApiSpec>,
 }
 
 impl TkeService {
     pub(super) fn new(spec: &TkeServiceSpec) -> Self {
-        let TkeServiceSpec { services, confirm_after } = spec;
-        Self { services: services.iter().cloned().collect(), confirm_after: *confirm_after }
+        let TkeServiceSpec { services, confirm_after, confirm_by_api } = spec;
+        Self {
+            services: services.iter().cloned().collect(),
+            confirm_after: *confirm_after,
+            confirm_by_api: confirm_by_api.clone(),
+        }
     }
 
     fn warnings(&self, service: &Service) -> Vec<Warning> {
@@ -132,6 +138,10 @@ impl OnService for TkeService {
 
     fn confirmed(&self, live: &Service, write: &WriteRecord, now: Timestamp) -> Confirmation {
         sync_stamps::confirm(live, WEIGHTS, write, self.confirm_after, now)
+    }
+
+    fn confirm_by_api(&self) -> Option<&ConfirmByApiSpec> {
+        self.confirm_by_api.as_ref()
     }
 }
 

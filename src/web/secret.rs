@@ -104,4 +104,9 @@ impl Secret {
         }
         Ok(text.to_owned())
     }
+
+    /// The same of a key that may be missing.
+    pub(crate) fn text_if_any(&self, key: &str) -> Result<Option<String>, SecretProblem> {
+        self.data.contains_key(key).then(|| self.text(key)).transpose()
+    }
 }

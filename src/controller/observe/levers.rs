@@ -1,6 +1,7 @@
 //! What the levers hold: Service by Service, or pod by pod.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Pod, Service};
@@ -13,7 +14,7 @@ use crate::controller::error::Error;
 use crate::controller::names::{FENCE, MANAGER};
 use crate::controller::session::Session;
 use crate::traffic::pods::{self as of_pods, SERVICE_NAME};
-use crate::traffic::{self, Lever, LeverKind, OnPods, OnService, Site, Target, WriteRecord};
+use crate::traffic::{self, CloudQuestion, Lever, LeverKind, OnPods, OnService, Site, Target, WriteRecord};
 use crate::workflow::observed::{Confirmation, Held, LeverView, Observed, Site as WrittenSite};
 use crate::workflow::ordinals::{Ordinal, OrdinalSet};
 use crate::workflow::state::{SavedLever, State};
@@ -73,7 +74,11 @@ pub async fn look(
             match lever.site() {
                 Site::Nothing => {}
                 Site::Services(lever) => {
-                    let (view, live) = on_service(&question, lever, saved, &target, session).await?;
+                    let wanted = Wanted {
+                        detached: detached(question.state, &look.pods, seen),
+                        clouds: &mut look.clouds,
+                    };
+                    let (view, live) = on_service(&question, lever, saved, &target, session, wanted).await?;
                     seen.levers.push(view);
                     services.extend(live);
                 }
@@ -88,6 +93,59 @@ pub async fn look(
     Ok(())
 }
 
+/// What the cloud is asked about.
+struct Wanted<'a> {
+    /// The detached pods that may have connections, by uid.
+    detached: BTreeMap<String, (String, IpAddr)>,
+    clouds: &'a mut BTreeMap<(LeverKind, String), CloudQuestion>,
+}
+
+/// A pod without an address has no connections, and one that was never Ready owes nothing: it may well be missing in a
+/// load balancer that takes in Ready pods only.
+fn detached(
+    state: &State,
+    pods: &BTreeMap<Ordinal, Pod>,
+    seen: &Observed,
+) -> BTreeMap<String, (String, IpAddr)> {
+    let all = pods.iter().filter(|(ordinal, _)| state.detached.contains(**ordinal));
+    let all = all.filter(|(ordinal, _)| {
+        seen.pods.get(ordinal).is_none_or(|view| !view.never_ready && !view.terminating)
+    });
+    all.filter_map(|(_, pod)| of_cloud(pod)).collect()
+}
+
+/// Uid, name and address.
+pub fn of_cloud(pod: &Pod) -> Option<(String, (String, IpAddr))> {
+    let ip = pod.status.as_ref()?.pod_ip.as_ref()?.parse().ok()?;
+    Some((pod.metadata.uid.clone()?, (pod.name_any(), ip)))
+}
+
+/// Both must say so: the controller in the cluster, and then the cloud where it is to be asked. `confirmed` is what the
+/// first one says.
+fn by_cloud(
+    confirmed: traffic::Confirmation,
+    lever: &dyn OnService,
+    live: &Service,
+    session: &Session,
+    wanted: Wanted<'_>,
+) -> traffic::Confirmation {
+    let (Some(spec), traffic::Confirmation::Confirmed { at }) = (lever.confirm_by_api(), &confirmed) else {
+        return confirmed;
+    };
+    if wanted.detached.is_empty() {
+        return confirmed;
+    }
+    let value = lever.value(live).map(str::to_owned);
+    let question = match CloudQuestion::new(spec, live, value, wanted.detached) {
+        Ok(question) => question,
+        Err(why) => return traffic::Confirmation::Unknown { why },
+    };
+    let written = (lever.kind(), live.name_any());
+    let answer = session.asking.answer(&written, &question, *at);
+    wanted.clouds.insert(written, question);
+    answer
+}
+
 /// A Service that is gone is Unreadable: nothing is known of its connections.
 async fn on_service(
     question: &Question<'_>,
@@ -95,6 +153,7 @@ async fn on_service(
     saved: &SavedLever,
     target: &Target<'_>,
     session: &mut Session,
+    wanted: Wanted<'_>,
 ) -> Result<(LeverView, Option<Service>), Error> {
     let api: Api<Service> = Api::namespaced(question.client.clone(), question.namespace);
     let live = api.get_opt(&saved.name).await.map_err(Error::api("reading a Service"))?;
@@ -114,6 +173,7 @@ async fn on_service(
     let write = session.writes.entry(key.clone()).or_insert_with(|| WriteRecord::unknown(MANAGER));
     write.saw(&live);
     let confirmed = lever.confirmed(&live, write, question.now);
+    let confirmed = by_cloud(confirmed, lever, &live, session, wanted);
     let rendered = lever.render(&live, target, before, &OrdinalSet::new());
     let restored = rendered.is_ok_and(|rendered| rendered == value);
     let view = LeverView {
@@ -197,3 +257,6 @@ fn unconfirmed(session: &mut Session, key: &(LeverKind, String), confirmation: C
     session.confirmed.remove(key);
     confirmation
 }
+
+#[cfg(test)]
+mod tests;

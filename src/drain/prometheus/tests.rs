@@ -126,6 +126,7 @@ fn means(client: Client, allow: &str) -> Means {
         client,
         counter: CounterSettings { image: None, manager: "m".to_owned(), life: Span::seconds(1) },
         now: Arc::new(now),
+        tencent: crate::tencent::Endpoint::parse(crate::tencent::Endpoint::DEFAULT).unwrap(),
         prometheus_allow: Allowed::parse(&[allow.to_owned()]).unwrap(),
     }
 }

@@ -23,7 +23,7 @@ fn service(name: &str, spec: &Value, annotations: &[(&str, &str)]) -> Service {
 
 fn lever(services: &[&str]) -> TkeService {
     let services = services.iter().map(|name| (*name).to_owned()).collect();
-    TkeService::new(&TkeServiceSpec { services, confirm_after: None })
+    TkeService::new(&TkeServiceSpec { services, ..TkeServiceSpec::default() })
 }
 
 fn select(lever: &TkeService, all: &[Service]) -> Result<Selection, Vec<Problem>> {
