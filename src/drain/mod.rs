@@ -10,6 +10,7 @@
 //! | `http` | the probe that asks the pod over HTTP |
 //! | `formats` | what an HTTP answer may look like, one file a format |
 //! | `prometheus` | the probe that asks a Prometheus |
+//! | `tencent_monitor` | the probe that asks Tencent's monitoring |
 //! | `exec` | the probe that runs a command in the pod, and what it may print |
 //! | `nudge` | what is done to a pod once when its drain begins |
 //!
@@ -26,6 +27,7 @@ pub mod proc_net;
 pub mod prometheus;
 pub mod socket;
 pub mod spec;
+pub mod tencent_monitor;
 
 #[cfg(test)]
 mod contract;
@@ -107,6 +109,8 @@ pub struct PodTarget {
     pub run: String,
     /// Ports that the levered Services send connections to (see [`ports::resolve_target_ports`]).
     pub ports: BTreeSet<u16>,
+    /// From where the levered Services send them.
+    pub fronts: BTreeSet<ports::Front>,
     /// The pod shares the network of its node.
     pub host_network: bool,
     /// Name of its node, once it has one.
@@ -124,6 +128,8 @@ pub enum ProbeKind {
     Prometheus,
     /// Runs a command in the pod.
     Exec,
+    /// Asks Tencent's monitoring.
+    TencentMonitor,
 }
 
 impl fmt::Display for ProbeKind {
@@ -133,6 +139,7 @@ impl fmt::Display for ProbeKind {
             Self::Http => "http",
             Self::Prometheus => "prometheus",
             Self::Exec => "exec",
+            Self::TencentMonitor => "tencentMonitor",
         })
     }
 }
@@ -201,8 +208,8 @@ pub struct Means {
 /// # Errors
 /// The item does not name exactly one probe, or one that lacks a part.
 pub fn probe(spec: &ProbeSpec, means: &Means) -> Result<Box<dyn Probe>, Refusal> {
-    let ProbeSpec { socket, http, prometheus, exec } = spec;
-    let members: [Option<Result<Box<dyn Probe>, Refusal>>; 4] = [
+    let ProbeSpec { socket, http, prometheus, exec, tencent_monitor } = spec;
+    let members: [Option<Result<Box<dyn Probe>, Refusal>>; 5] = [
         socket.as_ref().map(|spec| {
             Ok(socket::SocketProbe::new(spec, means.client.clone(), means.counter.clone()).boxed())
         }),
@@ -211,13 +218,16 @@ pub fn probe(spec: &ProbeSpec, means: &Means) -> Result<Box<dyn Probe>, Refusal>
         prometheus.as_ref().map(|spec| Ok(prometheus::PrometheusProbe::new(spec, means).boxed())),
         exec.as_ref()
             .map(|spec| Ok(exec::ExecProbe::new(spec, means.client.clone(), means.allow_exec).boxed())),
+        tencent_monitor
+            .as_ref()
+            .map(|spec| Ok(tencent_monitor::TencentMonitorProbe::new(spec, means).boxed())),
     ];
     let mut named = members.into_iter().flatten();
     match (named.next(), named.next()) {
         (Some(probe), None) => probe,
         (None | Some(_), _) => Err(Refusal::lasting(
             "an item of spec.drain.probes does not name exactly one probe",
-            "write `socket`, `http`, `prometheus` or `exec`, and an item for each",
+            "write `socket`, `http`, `prometheus`, `exec` or `tencentMonitor`, and an item for each",
         )),
     }
 }
