@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that fails says so")]
 
 mod alerts;
+mod applications;
 mod chart;
 #[path = "../conformance/mod.rs"]
 mod checks;
@@ -58,6 +59,14 @@ fn cases() -> Vec<Case> {
             labels::beside_a_cloud,
         ),
         beside("another cloud's annotation, whose controller says nothing", upgrades::huawei),
+        beside(
+            "a rolling update severs the clients of Redis, of an MQTT broker and of HAProxy",
+            applications::control,
+        ),
+        beside("Redis, for clients that block, publish and subscribe", applications::redis),
+        beside("an MQTT broker, for messages that must come", applications::mosquitto),
+        beside("nginx, for downloads longer than the grace period", applications::downloads),
+        beside("HAProxy as the application, by its own count", applications::haproxy),
         beside("an image that never becomes Ready touches no serving pod", rollback::never_ready),
         beside("an image that restarts in its first soak is rolled back everywhere", rollback::flaky),
         beside("in mid-run the policy refuses other replicas, and lets an upgrade pass", policy::guarded),
