@@ -11,11 +11,11 @@ use serde_json::{Value, json};
 use crate::harness::{as_before, begin, lossless};
 
 /// As old as a client lets its connection become.
-const SHORTEST: Duration = Duration::from_secs(20);
-const LONGEST: Duration = Duration::from_secs(40);
+pub const SHORTEST: Duration = Duration::from_secs(20);
+pub const LONGEST: Duration = Duration::from_secs(40);
 
 /// Clients that speak this, and nothing else.
-fn talking(protocols: &[Protocol]) -> Profile {
+pub fn talking(protocols: &[Protocol]) -> Profile {
     Profile {
         sessions: protocols.iter().map(|protocol| (*protocol, 12)).collect(),
         life: SHORTEST..=LONGEST,
@@ -77,7 +77,7 @@ pub fn mosquitto(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), Fa
 }
 
 /// HTTP connections that are kept for long.
-fn long_kept() -> Profile {
+pub fn long_kept() -> Profile {
     Profile {
         keep_alive_connections: 16,
         keep_alive_per_second: 60.0,

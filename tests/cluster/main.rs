@@ -23,6 +23,7 @@ mod labels;
 mod operators;
 mod own_operator;
 mod policy;
+mod probes;
 mod refused;
 mod rights;
 mod rollback;
@@ -86,6 +87,8 @@ fn cases() -> Vec<Case> {
             "the chart in one namespace, upgraded from itself in mid-run, leaves nothing when removed",
             chart::whole_life,
         ),
+        outside("a Prometheus counts, and while it is away nothing goes on", probes::prometheus),
+        outside("a command in the pods counts, and another one nudges once", probes::exec),
         outside("an operator killed at random moments ends as if nothing had been", crash::at_random),
         outside(
             "an operator that meets one fault of each kind at random calls ends as if nothing had been",

@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::paths;
 
 /// Programs the lab takes from the system, with the Debian package of each.
-const PROGRAMS: [(&str, &str); 13] = [
+const PROGRAMS: [(&str, &str); 14] = [
     ("buildah", "buildah"),
     ("containerd", "containerd"),
     ("containerd-shim-runc-v2", "containerd"),
@@ -16,6 +16,7 @@ const PROGRAMS: [(&str, &str); 13] = [
     ("ldd", "libc-bin"),
     ("mosquitto", "mosquitto"),
     ("nginx", "nginx-light"),
+    ("redis-cli", "redis-tools"),
     ("redis-server", "redis-server"),
     ("runc", "runc"),
     ("strip", "binutils"),

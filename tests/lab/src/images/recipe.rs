@@ -35,6 +35,8 @@ pub(super) struct Kitchen<'a> {
     programs: &'a Programs,
     nginx: Packaged,
     redis: Packaged,
+    redis_cli: Packaged,
+    cat: Packaged,
     mosquitto: Packaged,
     haproxy: Packaged,
 }
@@ -45,6 +47,8 @@ impl<'a> Kitchen<'a> {
             programs,
             nginx: Packaged::find("nginx", "nginx-light").await?,
             redis: Packaged::find("redis-server", "redis-server").await?,
+            redis_cli: Packaged::find("redis-cli", "redis-tools").await?,
+            cat: Packaged::find("cat", "coreutils").await?,
             mosquitto: Packaged::find("mosquitto", "mosquitto").await?,
             haproxy: Packaged::find("haproxy", "haproxy").await?,
         })
@@ -76,7 +80,13 @@ impl<'a> Kitchen<'a> {
                 }
             }
             Content::Redis => Recipe {
-                layers: vec![self.redis.files(&[]), version(image.tag)],
+                layers: vec![
+                    self.redis.files(&[]),
+                    // What commands in its pods call.
+                    self.redis_cli.files(&[]),
+                    self.cat.files(&[]),
+                    version(image.tag),
+                ],
                 // It keeps nothing, so that no pod depends on what another one had.
                 settings:
                     "ENTRYPOINT [\"/usr/bin/redis-server\", \"--protected-mode\", \"no\", \"--save\", \"\"]\n"
