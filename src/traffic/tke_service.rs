@@ -44,6 +44,10 @@ impl TkeService {
         Self { services: services.iter().cloned().collect(), confirm_after: *confirm_after }
     }
 
+    pub(super) fn of_saved(_: &str, _: Option<&str>) -> Self {
+        Self::new(&TkeServiceSpec::default())
+    }
+
     fn warnings(&self, service: &Service) -> Vec<Warning> {
         let name = || service.name_any();
         let spec = service.spec.as_ref();

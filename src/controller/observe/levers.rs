@@ -145,8 +145,11 @@ async fn on_pods(
     reaching.retain(|service| pods.values().any(|pod| lever.reaches(service, pod)));
     let slices = slices(question, &reaching).await?;
     let held_now = of_pods::held(lever, pods, &question.state.detached);
-    let confirmed = of_pods::confirmed(lever, pods, &reaching, &slices, question.now);
     let key = (lever.kind(), saved.name.clone());
+    let seen_by_us = (MANAGER, question.now);
+    let memory = session.pods.entry(key.clone()).or_default();
+    memory.saw(lever, pods, &reaching, seen_by_us);
+    let confirmed = of_pods::confirmed(lever, pods, &reaching, &slices, memory, seen_by_us);
     let basis = of_pods::basis(lever, pods);
     let view = LeverView {
         name: lever_title(saved),

@@ -105,7 +105,7 @@ async fn levers(
                         let saved = SavedLever {
                             lever: lever.kind().to_string(),
                             name: name.to_owned(),
-                            before: Some(value.to_owned()),
+                            before: value.map(str::to_owned),
                         };
                         seen.problems.extend(detached_already(on, &look.pods, seen, &saved));
                         seen.levers_before.push(saved);
