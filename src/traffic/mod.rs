@@ -5,6 +5,8 @@
 //! | `mod.rs` | the contract [`Lever`], its words, and the table of all levers: one line each |
 //! | `spec.rs` | what users write under `spec.traffic.levers[]` |
 //! | `tke_service.rs` | lever `tkeService`: which Services, their problems and warnings |
+//! | `tke_pod.rs` | lever `tkePod`: an annotation of the pods, and when each Service's balancer follows it |
+//! | `tencent.rs` | what both of them ask of a Service on TKE |
 //! | `cce_service.rs` | lever `cceService`: the same for Huawei CCE |
 //! | `weighed.rs`, `lb_rs_weight.rs`, `json.rs` | the annotation that both write: merged so that foreign bytes survive |
 //! | `sync_stamps.rs` | how it knows that a write is in force |
@@ -34,6 +36,8 @@ pub mod pods;
 mod problems;
 pub mod spec;
 pub mod sync_stamps;
+mod tencent;
+mod tke_pod;
 mod tke_service;
 mod weighed;
 
@@ -119,6 +123,8 @@ macro_rules! levers {
 levers! {
     /// Annotation `lb-rs-weight` on Services of Tencent TKE.
     TkeService "tkeService" tke_service::TkeService;
+    /// Annotation `custom-weight` on the pods, read by Tencent TKE.
+    TkePod "tkePod" tke_pod::TkePod;
     /// Annotation `elb.custom-backend-weights` on Services of Huawei CCE.
     CceService "cceService" cce_service::CceService;
     /// A label of the pods by which Services select them.
@@ -341,6 +347,7 @@ pub fn levers(specs: &[LeverSpec]) -> Result<Vec<Box<dyn Lever>>, SpecProblem> {
         0 => Err(SpecProblem::Empty),
         1 => Ok(levers),
         _ if has(LeverKind::None) => Err(SpecProblem::NoneNotAlone),
+        _ if has(LeverKind::TkeService) && has(LeverKind::TkePod) => Err(SpecProblem::TwoWeights),
         _ => Ok(levers),
     }
 }
@@ -353,7 +360,7 @@ pub(crate) fn annotation<'a>(service: &'a Service, key: &str) -> Option<&'a str>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use spec::{NoneSpec, PodLabelSpec, TkeServiceSpec};
+    use spec::{NoneSpec, PodLabelSpec, TkePodSpec, TkeServiceSpec};
 
     #[test]
     fn an_item_is_exactly_one_lever_and_none_stands_alone() {
@@ -362,10 +369,13 @@ mod tests {
         let label = PodLabelSpec { key: "serving".into(), value: "true".into() };
         let label = LeverSpec { pod_label: Some(label), ..LeverSpec::default() };
         let both = LeverSpec { none: Some(NoneSpec {}), ..tke.clone() };
+        let pod = LeverSpec { tke_pod: Some(TkePodSpec::default()), ..LeverSpec::default() };
         for (specs, expected) in [
             (vec![tke.clone()], Ok(1)),
             (vec![none.clone()], Ok(1)),
             (vec![tke.clone(), label.clone()], Ok(2)),
+            (vec![pod.clone(), label.clone()], Ok(2)),
+            (vec![pod, tke.clone()], Err(SpecProblem::TwoWeights)),
             (vec![label, none.clone()], Err(SpecProblem::NoneNotAlone)),
             (vec![], Err(SpecProblem::Empty)),
             (vec![LeverSpec::default()], Err(SpecProblem::NoMember)),

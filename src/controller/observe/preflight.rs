@@ -81,6 +81,9 @@ async fn levers(
     let target = target(&object.spec.target_ref.name, look.set.as_ref(), &none);
     let mut covered = Vec::new();
     for (lever, services) in &mut look.levers {
+        // One pod is enough to say it.
+        let against = look.pods.values().find_map(|pod| lever.stands_against(pod));
+        seen.problems.extend(against.map(|problem| Problem::new(Reason::LeverUnusable, problem.to_string())));
         match lever.services(&target, &all) {
             Err(problems) => {
                 let problems =
