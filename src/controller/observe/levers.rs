@@ -66,7 +66,7 @@ pub struct Question<'a> {
 
 /// Looks at everything that the run has saved an old value of.
 pub async fn look(
-    question: Question<'_>,
+    question: &Question<'_>,
     session: &mut Session,
     look: &mut Look,
     seen: &mut Observed,
@@ -80,12 +80,12 @@ pub async fn look(
             match lever.site() {
                 Site::Nothing => {}
                 Site::Services(lever) => {
-                    let (view, live) = on_service(&question, lever, saved, &target, session).await?;
+                    let (view, live) = on_service(question, lever, saved, &target, session).await?;
                     seen.levers.push(view);
                     services.extend(live);
                 }
                 Site::Pods(lever) => {
-                    let (view, reaching) = on_pods(&question, lever, saved, &look.pods, session).await?;
+                    let (view, reaching) = on_pods(question, lever, saved, &look.pods, session).await?;
                     seen.levers.push(view);
                     *services = reaching;
                 }
