@@ -19,6 +19,7 @@ use super::count::Counting;
 use super::wake::{self, Waker};
 use crate::api::LosslessUpgrade;
 use crate::runtime::metrics::Key;
+use crate::traffic::pods::Memory;
 use crate::traffic::{LeverKind, WriteRecord};
 use crate::workflow::state::State;
 use crate::workflow::turn::later;
@@ -73,6 +74,8 @@ pub struct Session {
     others: Option<(String, Timestamp)>,
     /// Our last write to each Service that a lever writes.
     pub writes: BTreeMap<(LeverKind, String), WriteRecord>,
+    /// What was seen of the pods of each lever that writes them.
+    pub pods: BTreeMap<(LeverKind, String), Memory>,
     /// Since when each Service's value has been known to be in force, with that value.
     pub confirmed: BTreeMap<(LeverKind, String), (Option<String>, Timestamp)>,
     /// The tasks that ask the probes.

@@ -22,6 +22,7 @@ mod interrupted;
 mod labels;
 mod operators;
 mod own_operator;
+mod pod_weights;
 mod policy;
 mod probes;
 mod refused;
@@ -68,6 +69,11 @@ fn cases() -> Vec<Case> {
         beside("an MQTT broker, for messages that must come", applications::mosquitto),
         beside("nginx, for downloads longer than the grace period", applications::downloads),
         beside("HAProxy as the application, by its own count", applications::haproxy),
+        beside(
+            "weights on the pods themselves, for two load balancers, in batches of two",
+            pod_weights::by_pod,
+        ),
+        beside("a pod that was not replaced gets its own weight back", pod_weights::put_back),
         beside("an image that never becomes Ready touches no serving pod", rollback::never_ready),
         beside("an image that restarts in its first soak is rolled back everywhere", rollback::flaky),
         beside("in mid-run the policy refuses other replicas, and lets an upgrade pass", policy::guarded),
@@ -105,6 +111,7 @@ fn cases() -> Vec<Case> {
             "a load balancer that never answers stalls the run, and nothing is deleted",
             interrupted::frozen,
         ),
+        alone("a cloud that refuses says why in the object, and nothing is deleted", pod_weights::told_why),
         alone("a run that stands still fires its alert, and all that is shown tells the same", alerts::fired),
         alone("a leader deleted, killed and frozen is followed within 20 s", operators::struck),
         alone("a kubelet, an API server, an etcd and a cloud that fail for a while", faults::parts),

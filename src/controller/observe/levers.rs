@@ -39,6 +39,12 @@ fn is_of(lever: &dyn Lever, saved: &SavedLever) -> bool {
         }
 }
 
+/// Whether the run knows what it has to put back of the lever. One that came into the spec in mid-run is the next
+/// run's: what it wrote, nobody would take off again.
+fn is_of_run(state: &State, lever: &dyn Lever) -> bool {
+    state.saved.iter().flat_map(|saved| &saved.levers).any(|saved| is_of(lever, saved))
+}
+
 /// What a lever writes, as it is called in sentences.
 pub fn lever_title(saved: &SavedLever) -> String {
     LeverKind::named(&saved.lever).map_or_else(|| saved.lever.clone(), |kind| kind.title(&saved.name))
@@ -60,25 +66,26 @@ pub struct Question<'a> {
 
 /// Looks at everything that the run has saved an old value of.
 pub async fn look(
-    question: Question<'_>,
+    question: &Question<'_>,
     session: &mut Session,
     look: &mut Look,
     seen: &mut Observed,
 ) -> Result<(), Error> {
     let none = BTreeMap::new();
     let target = target(question.name, look.set.as_ref(), &none);
+    look.levers.retain(|(lever, _)| is_of_run(question.state, lever.as_ref()));
     for (lever, services) in &mut look.levers {
         let saved = question.state.saved.iter().flat_map(|saved| &saved.levers);
         for saved in saved.filter(|saved| is_of(lever.as_ref(), saved)) {
             match lever.site() {
                 Site::Nothing => {}
                 Site::Services(lever) => {
-                    let (view, live) = on_service(&question, lever, saved, &target, session).await?;
+                    let (view, live) = on_service(question, lever, saved, &target, session).await?;
                     seen.levers.push(view);
                     services.extend(live);
                 }
                 Site::Pods(lever) => {
-                    let (view, reaching) = on_pods(&question, lever, saved, &look.pods, session).await?;
+                    let (view, reaching) = on_pods(question, lever, saved, &look.pods, session).await?;
                     seen.levers.push(view);
                     *services = reaching;
                 }
@@ -138,8 +145,11 @@ async fn on_pods(
     reaching.retain(|service| pods.values().any(|pod| lever.reaches(service, pod)));
     let slices = slices(question, &reaching).await?;
     let held_now = of_pods::held(lever, pods, &question.state.detached);
-    let confirmed = of_pods::confirmed(lever, pods, &reaching, &slices, question.now);
     let key = (lever.kind(), saved.name.clone());
+    let seen_by_us = (MANAGER, question.now);
+    let memory = session.pods.entry(key.clone()).or_default();
+    memory.saw(lever, pods, &reaching, seen_by_us);
+    let confirmed = of_pods::confirmed(lever, pods, &reaching, &slices, memory, seen_by_us);
     let basis = of_pods::basis(lever, pods);
     let view = LeverView {
         name: lever_title(saved),
@@ -196,4 +206,30 @@ fn confirmation(
 fn unconfirmed(session: &mut Session, key: &(LeverKind, String), confirmation: Confirmation) -> Confirmation {
     session.confirmed.remove(key);
     confirmation
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::traffic::spec::LeverSpec;
+    use crate::workflow::state::Saved;
+
+    #[test]
+    fn a_lever_that_came_into_the_spec_in_mid_run_is_left_to_the_next_one() {
+        let lever = |spec: serde_json::Value| {
+            traffic::lever(&serde_json::from_value::<LeverSpec>(spec).unwrap()).unwrap()
+        };
+        let label = |key: &str| lever(serde_json::json!({"podLabel": {"key": key}}));
+        let saved = |lever: &str, name: &str| SavedLever {
+            lever: lever.to_owned(),
+            name: name.to_owned(),
+            before: None,
+        };
+        let levers = vec![saved("podLabel", "serving"), saved("tkeService", "web")];
+        let state = State { saved: Some(Saved { replicas: 1, levers, template: None }), ..State::default() };
+        assert!(is_of_run(&state, label("serving").as_ref()));
+        assert!(!is_of_run(&state, label("other").as_ref()), "its pods would stay without the label");
+        assert!(is_of_run(&state, lever(serde_json::json!({"tkeService": {}})).as_ref()));
+        assert!(!is_of_run(&state, lever(serde_json::json!({"cceService": {}})).as_ref()));
+    }
 }
