@@ -80,9 +80,9 @@ pub struct Session {
     pub confirmed: BTreeMap<(LeverKind, String), (Option<String>, Timestamp)>,
     /// The tasks that ask the probes.
     pub counting: Counting,
-    /// When the status was last written for its live numbers alone.
+    /// When the status was last written for what is live alone.
     pub live_written: Option<Duration>,
-    /// Newer live numbers wait until they may be written.
+    /// Something live is newer and waits until it may be written.
     pub live_waits: bool,
     /// When the object is to be looked at by the clock.
     pub scheduled: Option<Duration>,

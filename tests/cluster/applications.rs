@@ -67,7 +67,7 @@ pub fn redis(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), Failed
     .boxed_local()
 }
 
-/// Messages of QoS 1 from client to client, both at one end of one connection.
+/// Messages of `QoS` 1 from client to client, both at one end of one connection.
 pub fn mosquitto(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), Failed>> {
     async move {
         let profile = talking(&[Protocol::Mqtt]);

@@ -28,7 +28,7 @@ pub enum Kind {
     Blocking,
     /// A Redis client that gets on a channel what it publishes there, on one connection.
     PubSub,
-    /// An MQTT client that gets on a topic what it publishes there, on one connection, with QoS 1 both ways.
+    /// An MQTT client that gets on a topic what it publishes there, on one connection, acknowledged both ways (`QoS` 1).
     Mqtt,
 }
 
