@@ -40,6 +40,12 @@ fn is_of(lever: &dyn Lever, saved: &SavedLever) -> bool {
         }
 }
 
+/// Whether the run knows what it has to put back of the lever. One that came into the spec in mid-run is the next
+/// run's: what it wrote, nobody would take off again.
+fn is_of_run(state: &State, lever: &dyn Lever) -> bool {
+    state.saved.iter().flat_map(|saved| &saved.levers).any(|saved| is_of(lever, saved))
+}
+
 /// What a lever writes, as it is called in sentences.
 pub fn lever_title(saved: &SavedLever) -> String {
     LeverKind::named(&saved.lever).map_or_else(|| saved.lever.clone(), |kind| kind.title(&saved.name))
@@ -61,13 +67,14 @@ pub struct Question<'a> {
 
 /// Looks at everything that the run has saved an old value of.
 pub async fn look(
-    question: Question<'_>,
+    question: &Question<'_>,
     session: &mut Session,
     look: &mut Look,
     seen: &mut Observed,
 ) -> Result<(), Error> {
     let none = BTreeMap::new();
     let target = target(question.name, look.set.as_ref(), &none);
+    look.levers.retain(|(lever, _)| is_of_run(question.state, lever.as_ref()));
     for (lever, services) in &mut look.levers {
         let saved = question.state.saved.iter().flat_map(|saved| &saved.levers);
         for saved in saved.filter(|saved| is_of(lever.as_ref(), saved)) {
@@ -78,12 +85,12 @@ pub async fn look(
                         detached: detached(question.state, &look.pods, seen),
                         clouds: &mut look.clouds,
                     };
-                    let (view, live) = on_service(&question, lever, saved, &target, session, wanted).await?;
+                    let (view, live) = on_service(question, lever, saved, &target, session, wanted).await?;
                     seen.levers.push(view);
                     services.extend(live);
                 }
                 Site::Pods(lever) => {
-                    let (view, reaching) = on_pods(&question, lever, saved, &look.pods, session).await?;
+                    let (view, reaching) = on_pods(question, lever, saved, &look.pods, session).await?;
                     seen.levers.push(view);
                     *services = reaching;
                 }
@@ -198,8 +205,11 @@ async fn on_pods(
     reaching.retain(|service| pods.values().any(|pod| lever.reaches(service, pod)));
     let slices = slices(question, &reaching).await?;
     let held_now = of_pods::held(lever, pods, &question.state.detached);
-    let confirmed = of_pods::confirmed(lever, pods, &reaching, &slices, question.now);
     let key = (lever.kind(), saved.name.clone());
+    let seen_by_us = (MANAGER, question.now);
+    let memory = session.pods.entry(key.clone()).or_default();
+    memory.saw(lever, pods, &reaching, seen_by_us);
+    let confirmed = of_pods::confirmed(lever, pods, &reaching, &slices, memory, seen_by_us);
     let basis = of_pods::basis(lever, pods);
     let view = LeverView {
         name: lever_title(saved),

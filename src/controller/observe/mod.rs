@@ -1,6 +1,7 @@
 //! Reads only: the cluster as the procedure sees it. Everything is read from the API server at the
 //! moment of the look, so that no cache can be behind when something is deleted.
 
+mod complaints;
 mod levers;
 mod pods;
 mod preflight;
@@ -112,7 +113,8 @@ pub async fn look(
             state,
             now: eye.clock.now(),
         };
-        levers::look(question, session, &mut look, &mut seen).await?;
+        levers::look(&question, session, &mut look, &mut seen).await?;
+        complaints::hear(&question, &look, &mut seen).await;
         distrust_other_ports(&look, &mut seen, state);
     } else if preflight::may_begin(plan, &seen) {
         preflight::look(eye, object, &mut look, &mut seen).await?;

@@ -83,6 +83,9 @@ async fn levers(
     let target = target(&object.spec.target_ref.name, look.set.as_ref(), &none);
     let mut covered = Vec::new();
     for (lever, services) in &mut look.levers {
+        // One pod is enough to say it.
+        let against = look.pods.values().find_map(|pod| lever.stands_against(pod));
+        seen.problems.extend(against.map(|problem| Problem::new(Reason::LeverUnusable, problem.to_string())));
         match lever.services(&target, &all) {
             Err(problems) => {
                 let problems =
@@ -107,7 +110,7 @@ async fn levers(
                         let saved = SavedLever {
                             lever: lever.kind().to_string(),
                             name: name.to_owned(),
-                            before: Some(value.to_owned()),
+                            before: value.map(str::to_owned),
                         };
                         seen.problems.extend(detached_already(on, &look.pods, seen, &saved));
                         seen.levers_before.push(saved);

@@ -228,7 +228,13 @@ impl Reader for PrometheusReader {
         let why = match tokio::time::timeout(patience, self.count()).await {
             Ok(Ok(connections)) => return Reading::Count { connections, new_per_second: None },
             Ok(Err(why)) => why,
-            Err(_) => format!("no whole answer within {} s", patience.as_secs_f32()),
+            Err(_) => {
+                format!(
+                    "{} gave no whole answer within {} s",
+                    self.probe.spec.address,
+                    patience.as_secs_f32()
+                )
+            }
         };
         self.access = None;
         Reading::unknown(why)

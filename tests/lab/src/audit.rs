@@ -36,14 +36,17 @@ impl fmt::Display for Right {
 pub struct Used {
     /// The rights that let him, with how often he used each.
     pub rights: BTreeMap<Right, usize>,
-    /// What he had no right to, once each. What admission refused is not among it: there he had the right.
+    /// What he had no right to, once each. What admission refused is not among it: there he had the right. Neither is
+    /// what he was later let do in the same namespace: an API server that has just started refuses everybody until it
+    /// has read the roles.
     pub refused: BTreeSet<Right>,
 }
 
 /// Reads the lines of an audit log as far as they are about `user`.
 #[must_use]
 pub fn used(log: &str, user: &str) -> Used {
-    let mut found = Used::default();
+    let mut rights: BTreeMap<Right, usize> = BTreeMap::new();
+    let mut refused: BTreeSet<(String, Right)> = BTreeSet::new();
     for line in log.lines() {
         let Ok(event) = serde_json::from_str::<Value>(line) else { continue };
         let text = |pointer: &str| event.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
@@ -60,13 +63,15 @@ pub fn used(log: &str, user: &str) -> Used {
         };
         let right =
             Right { group: text("/objectRef/apiGroup").to_owned(), resource, verb: text("/verb").to_owned() };
+        let place = (text("/objectRef/namespace").to_owned(), right);
         if text("/annotations/authorization.k8s.io~1decision") == "forbid" {
-            found.refused.insert(right);
+            refused.insert(place);
         } else {
-            *found.rights.entry(right).or_default() += 1;
+            refused.remove(&place);
+            *rights.entry(place.1).or_default() += 1;
         }
     }
-    found
+    Used { rights, refused: refused.into_iter().map(|(_, right)| right).collect() }
 }
 
 /// The rights that bindings give to this service account itself; what everybody has is left out.
@@ -157,6 +162,28 @@ mod tests {
         ];
         assert_eq!(used.rights, BTreeMap::from(counted));
         assert_eq!(used.refused, BTreeSet::from([right("delete", "statefulsets", "apps")]));
+    }
+
+    #[test]
+    fn what_an_api_server_that_has_just_started_refuses_and_then_allows_is_no_missing_right() {
+        let pods = |namespace| json!({"resource": "pods", "namespace": namespace});
+        let text = [
+            event("us", "get", "ResponseComplete", &pods("a"), "forbid"),
+            event("us", "get", "ResponseComplete", &pods("a"), "allow"),
+        ];
+        assert_eq!(used(&text.concat(), "us").refused, BTreeSet::new());
+        // Allowed elsewhere, or only before: that is something else.
+        let refused = BTreeSet::from([right("get", "pods", "")]);
+        let elsewhere = [
+            event("us", "get", "ResponseComplete", &pods("a"), "forbid"),
+            event("us", "get", "ResponseComplete", &pods("b"), "allow"),
+        ];
+        assert_eq!(used(&elsewhere.concat(), "us").refused, refused);
+        let before = [
+            event("us", "get", "ResponseComplete", &pods("a"), "allow"),
+            event("us", "get", "ResponseComplete", &pods("a"), "forbid"),
+        ];
+        assert_eq!(used(&before.concat(), "us").refused, refused);
     }
 
     #[test]

@@ -2,7 +2,9 @@ use serde_json::json;
 
 use super::*;
 use crate::traffic::Confirmation as Told;
+use crate::traffic::spec::LeverSpec;
 use crate::workflow::observed::{CounterView, ImageView, PodView};
+use crate::workflow::state::Saved;
 
 fn pod(name: &str, ip: Option<&str>) -> Pod {
     let metadata = json!({"name": name, "uid": format!("u-{name}")});
@@ -74,4 +76,20 @@ fn the_cloud_is_asked_when_the_controller_has_confirmed_and_never_instead_of_it(
     assert_eq!(told(true, &confirmed, false, true), (confirmed.clone(), false), "nobody is detached");
     let (told, asked) = told(true, &confirmed, true, false);
     assert!(matches!(&told, Told::Unknown { why } if why.contains("loadBalancerId")) && !asked, "{told:?}");
+}
+
+#[test]
+fn a_lever_that_came_into_the_spec_in_mid_run_is_left_to_the_next_one() {
+    let lever = |spec: serde_json::Value| {
+        traffic::lever(&serde_json::from_value::<LeverSpec>(spec).unwrap()).unwrap()
+    };
+    let label = |key: &str| lever(json!({"podLabel": {"key": key}}));
+    let saved =
+        |lever: &str, name: &str| SavedLever { lever: lever.to_owned(), name: name.to_owned(), before: None };
+    let levers = vec![saved("podLabel", "serving"), saved("tkeService", "web")];
+    let state = State { saved: Some(Saved { replicas: 1, levers, template: None }), ..State::default() };
+    assert!(is_of_run(&state, label("serving").as_ref()));
+    assert!(!is_of_run(&state, label("other").as_ref()), "its pods would stay without the label");
+    assert!(is_of_run(&state, lever(json!({"tkeService": {}})).as_ref()));
+    assert!(!is_of_run(&state, lever(json!({"cceService": {}})).as_ref()));
 }
