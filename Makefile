@@ -73,7 +73,7 @@ mutants: ## Change procedure and levers line by line and see whether tests notic
 		home=$(MUTANTS)/$$part; \
 		rm -rf $$home/src $$home/tests && mkdir -p $$home/src $$home/tests $$home/.config; \
 		cp tests/mutants/$$part/Cargo.toml Cargo.lock $$home/; \
-		cp -r tests/mutants/$$part/lib.rs src/workflow src/traffic $$home/src/; \
+		cp -r tests/mutants/$$part/lib.rs src/workflow src/traffic src/tencent src/web $$home/src/; \
 		if [ $$part = workflow ]; then \
 			cp tests/mutants/workflow/nextest.toml $$home/.config/; \
 			cp -r tests/procedure tests/sim $$home/tests/; \
@@ -99,7 +99,7 @@ gen: build ## Write the CRD from the Rust types into crds/, and the chart's copi
 	cp crds/losslessupgrades.yaml deploy/chart/files/crd.yaml
 	cp deploy/rbac.yaml deploy/chart/files/rbac.yaml
 	cp deploy/drain-counter/rbac.yaml deploy/chart/files/drain-counter.yaml
-	cp deploy/prometheus-secrets/rbac.yaml deploy/chart/files/prometheus-secrets.yaml
+	cp deploy/secrets/rbac.yaml deploy/chart/files/secrets.yaml
 	cp deploy/exec/rbac.yaml deploy/chart/files/exec.yaml
 	cp deploy/policy/policy.yaml deploy/chart/files/policy.yaml
 	cp deploy/alerts/prometheus-rule.yaml deploy/chart/files/alerts.yaml

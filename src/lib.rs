@@ -1,10 +1,13 @@
 //! The operator, a folder a concern. Arrows point one way: `bin` -> `cli`, `controller`, `runtime`;
-//! `cli` -> `controller`, `api`, `workflow`; `controller` -> `api`, `workflow`, `traffic`, `drain`; `workflow` -> nothing.
+//! `cli` -> `controller`, `api`, `workflow`; `controller` -> `api`, `workflow`, `traffic`, `drain`;
+//! `traffic`, `drain` -> `tencent` -> `web`; `workflow` -> nothing.
 
 pub mod api;
 pub mod cli;
 pub mod controller;
 pub mod drain;
 pub mod runtime;
+pub mod tencent;
 pub mod traffic;
+mod web;
 pub mod workflow;

@@ -21,7 +21,7 @@ fn the_chart_has_the_crd_the_rights_the_policy_and_the_alerts_as_they_are() {
         ("crds/losslessupgrades.yaml", "crd.yaml"),
         ("deploy/rbac.yaml", "rbac.yaml"),
         ("deploy/drain-counter/rbac.yaml", "drain-counter.yaml"),
-        ("deploy/prometheus-secrets/rbac.yaml", "prometheus-secrets.yaml"),
+        ("deploy/secrets/rbac.yaml", "secrets.yaml"),
         ("deploy/exec/rbac.yaml", "exec.yaml"),
         ("deploy/policy/policy.yaml", "policy.yaml"),
         ("deploy/alerts/prometheus-rule.yaml", "alerts.yaml"),

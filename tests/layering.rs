@@ -17,13 +17,20 @@ struct Layer {
     dependencies: Option<&'static [&'static str]>,
 }
 
-/// The words for ordinals and lengths of time, which everybody shares.
-const WORDS: [&str; 2] = ["workflow::ordinals", "workflow::span"];
-
-const LAYERS: [Layer; 7] = [
+const LAYERS: [Layer; 9] = [
     Layer { name: "workflow", crate_paths: &[], dependencies: Some(&["serde", "thiserror", "jiff"]) },
-    Layer { name: "traffic", crate_paths: &WORDS, dependencies: None },
-    Layer { name: "drain", crate_paths: &WORDS, dependencies: None },
+    Layer { name: "web", crate_paths: &[], dependencies: None },
+    Layer { name: "tencent", crate_paths: &["web"], dependencies: None },
+    Layer {
+        name: "traffic",
+        crate_paths: &["workflow::ordinals", "workflow::span", "tencent"],
+        dependencies: None,
+    },
+    Layer {
+        name: "drain",
+        crate_paths: &["workflow::ordinals", "workflow::span", "tencent", "web"],
+        dependencies: None,
+    },
     Layer { name: "api", crate_paths: &["workflow", "traffic::spec", "drain::spec"], dependencies: None },
     Layer { name: "runtime", crate_paths: &[], dependencies: None },
     Layer {
@@ -33,6 +40,7 @@ const LAYERS: [Layer; 7] = [
             "workflow",
             "traffic",
             "drain",
+            "tencent",
             // Handles that are passed to it, not the process around it.
             "runtime::clock",
             "runtime::metrics",

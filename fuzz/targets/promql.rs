@@ -75,6 +75,7 @@ fn template(text: &str, name: &str) {
         ordinal: 0,
         run: String::new(),
         ports: BTreeSet::new(),
+        fronts: BTreeSet::new(),
         host_network: false,
         node: Some(name.to_owned()),
     };

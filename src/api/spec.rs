@@ -223,7 +223,10 @@ pub struct TrafficSpec {
     /// The levers. They are moved together: a pod is detached when every one of them says so.
     #[x_kube(
         validation = Rule::new("self.filter(lever, has(lever.tkeService)).size() <= 1").message("name tkeService once in spec.traffic.levers, with all its services"),
-        validation = Rule::new("self.all(lever, [has(lever.tkeService), has(lever.cceService), has(lever.podLabel), has(lever.none)].filter(named, named).size() == 1)").message("name exactly one lever in an item of spec.traffic.levers: tkeService, cceService, podLabel or none"),
+        validation = Rule::new("self.all(lever, [has(lever.tkeService), has(lever.tkePod), has(lever.cceService), has(lever.podLabel), has(lever.none)].filter(named, named).size() == 1)").message("name exactly one lever in an item of spec.traffic.levers: tkeService, tkePod, cceService, podLabel or none"),
+        validation = Rule::new("self.filter(lever, has(lever.tkePod)).size() <= 1").message("name tkePod once in spec.traffic.levers, with all its ingressServices"),
+        validation = Rule::new("!self.exists(lever, has(lever.tkePod)) || !self.exists(lever, has(lever.tkeService))").message("tkeService and tkePod exclude each other in spec.traffic.levers: which of the two weights counts is not documented"),
+        validation = Rule::new("self.all(lever, !has(lever.tkePod) || !has(lever.tkePod.ingressServices) || has(lever.tkePod.confirmAfter))").message("ingressServices of the lever tkePod need confirmAfter: nothing tells when an Ingress has followed"),
         validation = Rule::new("self.filter(lever, has(lever.cceService)).size() <= 1").message("name cceService once in spec.traffic.levers, with all its services"),
         validation = Rule::new("self.all(one, !has(one.podLabel) || self.filter(other, has(other.podLabel) && other.podLabel.key == one.podLabel.key).size() == 1)").message("name each label once in spec.traffic.levers"),
         validation = Rule::new("size(self) == 1 || !self.exists(lever, has(lever.none))").message("the lever `none` stands alone in spec.traffic.levers")

@@ -51,6 +51,18 @@ fn an_item_without_a_lever_or_with_two_is_refused() {
 }
 
 #[test]
+fn the_two_weights_of_tke_exclude_each_other_and_an_ingress_needs_a_time() {
+    let refused = |levers: Value| verdict(|spec| spec["traffic"]["levers"] = levers).unwrap_err();
+    let accepted = |levers: Value| verdict(|spec| spec["traffic"]["levers"] = levers);
+    let behind = |after: Value| json!([{"tkePod": {"ingressServices": ["web"], "confirmAfter": after}}]);
+    assert_eq!(accepted(json!([{"tkePod": {}}, {"podLabel": {"key": "a"}}])), Ok(()));
+    assert_eq!(accepted(behind(json!("30s"))), Ok(()));
+    assert!(refused(json!([{"tkePod": {"ingressServices": ["web"]}}])).contains("need confirmAfter"));
+    assert!(refused(json!([{"tkePod": {}}, {"tkeService": {}}])).contains("exclude each other"));
+    assert!(refused(json!([{"tkePod": {}}, {"tkePod": {}}])).contains("name tkePod once"));
+}
+
+#[test]
 fn a_label_stands_once_among_the_levers_and_beside_others() {
     let label = |key: &str| json!({"podLabel": {"key": key}});
     let levers = |levers: Value| verdict(|spec| spec["traffic"]["levers"] = levers);

@@ -246,7 +246,7 @@ pub struct SavedStatus {
 pub struct SavedLeverStatus {
     /// The lever's kind.
     lever: String,
-    /// The Service that it writes, or the key of the pods' label.
+    /// The Service that it writes, or what it writes on the pods.
     name: String,
     /// The whole old value; absent: there was none.
     before: Option<String>,

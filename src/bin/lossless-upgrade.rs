@@ -17,6 +17,7 @@ use lossless_upgrade::runtime::config::RunArgs;
 use lossless_upgrade::runtime::metrics::Metrics;
 use lossless_upgrade::runtime::ready::{Gate, ReadyGate};
 use lossless_upgrade::runtime::{client, health, leader, served, shutdown, telemetry};
+use lossless_upgrade::tencent::Endpoint;
 
 /// Carries a new version to a StatefulSet without losing one request.
 #[derive(Debug, Parser)]
@@ -119,6 +120,8 @@ async fn act(
             .map_or_else(|| format!("process-{}", std::process::id()), |lease| lease.identity.clone()),
         counter_image: args.scope.counter_image.clone(),
         prometheus_allow: Allowed::parse(&args.scope.prometheus_allow).context("--prometheus-allow")?,
+        tencent: Endpoint::parse(args.scope.tencent_endpoint.as_deref().unwrap_or(Endpoint::DEFAULT))
+            .context("--tencent-endpoint")?,
         allow_exec: args.scope.allow_exec,
         clock,
         metrics: metrics.clone(),

@@ -169,9 +169,18 @@ async fn set_lever(
             Site::Nothing => continue,
             Site::Services(lever) => lever,
             Site::Pods(lever) => {
-                let Some((live, detach)) = pods::next(lever, &scene.look.pods, detached) else { continue };
-                let answer =
-                    apply::write(client.clone(), scene.namespace, live, lever.change(detach), MANAGER).await;
+                let title = lever.kind().title(lever.saved().0);
+                let Some(view) = views.find(|view| view.name == title) else { continue };
+                let doubtful = matches!(view.confirmed, Confirmation::Doubtful(_));
+                let pods = &scene.look.pods;
+                let due = if again {
+                    doubtful.then(|| pods::again(lever, pods, MANAGER)).flatten()
+                } else {
+                    pods::next(lever, pods, detached)
+                };
+                let Some((live, detach)) = due else { continue };
+                let change = lever.change(live, detach);
+                let answer = apply::write(client.clone(), scene.namespace, live, change, MANAGER).await;
                 return answer.map(drop).map_err(Error::api("writing a pod's lever"));
             }
         };
@@ -251,7 +260,7 @@ async fn fence(scene: &Scene<'_>, ordinal: Ordinal, uid: &str, mark: &str) -> Re
     let Some(pod) = scene.look.pods.get(&ordinal) else { return Ok(()) };
     let patch = json!({"metadata": {"uid": uid, "annotations": {FENCE: mark}}});
     let api: Api<Pod> = Api::namespaced(scene.context.client.clone(), scene.namespace);
-    let written = api.patch(&pod.name_any(), &by(MANAGER), &Patch::Merge(patch)).await;
+    let written = api.patch(&pod.name_any(), &by(MARKER), &Patch::Merge(patch)).await;
     written.map(drop).map_err(Error::api("marking a pod"))
 }
 
@@ -319,6 +328,10 @@ mod tests {
     use crate::workflow::observed::Observed;
     use crate::workflow::span::Span;
 
+    fn endpoint() -> crate::tencent::Endpoint {
+        crate::tencent::Endpoint::parse(crate::tencent::Endpoint::DEFAULT).unwrap()
+    }
+
     #[tokio::test]
     async fn a_nudge_that_fails_is_told_and_another_pod_of_the_name_is_let_be() {
         let (service, _api) =
@@ -331,7 +344,14 @@ mod tests {
         let counter = CounterSettings { image: None, manager: String::new(), life: Span::seconds(1) };
         let now = std::sync::Arc::new(|| jiff::Timestamp::UNIX_EPOCH);
         let prometheus_allow = crate::drain::prometheus::allow::Allowed::default();
-        let means = Means { client: client.clone(), counter, now, prometheus_allow, allow_exec: false };
+        let means = Means {
+            client: client.clone(),
+            counter,
+            now,
+            prometheus_allow,
+            tencent: endpoint(),
+            allow_exec: false,
+        };
         let spec: NudgeSpec = serde_json::from_value(json!({"http": {"port": 9901, "path": "/"}})).unwrap();
         let look = Look {
             seen: Observed::default(),
@@ -340,10 +360,12 @@ mod tests {
             levers: Vec::new(),
             probes: Vec::new(),
             nudges: Nudges::new(&[spec], &means).unwrap(),
+            clouds: BTreeMap::new(),
             warnings: Vec::new(),
         };
         let context = Context {
             prometheus_allow: crate::drain::prometheus::allow::Allowed::default(),
+            tencent: endpoint(),
             client,
             namespace: None,
             process: String::new(),

@@ -10,10 +10,12 @@
 //! | `measure.rs` | metrics of an object |
 //! | `session.rs` | what this process remembers of an object: nothing that a crash may not take |
 //! | `count.rs` | the tasks that ask the probes |
+//! | `cloud.rs` | the tasks that ask a cloud what its load balancer does |
 //! | `wake.rs` | what makes an object be looked at |
 //! | `error.rs`, `names.rs` | classes of errors; names that we write |
 
 pub mod act;
+pub mod cloud;
 pub mod count;
 pub mod error;
 pub mod measure;
@@ -64,6 +66,8 @@ pub struct Context {
     pub counter_image: Option<String>,
     /// Which addresses the probe `prometheus` may ask.
     pub prometheus_allow: observe::Allowed,
+    /// Where Tencent's API is.
+    pub tencent: observe::Endpoint,
     /// Commands may be run in pods.
     pub allow_exec: bool,
     /// Time.
@@ -96,6 +100,7 @@ impl Controller {
             process: &self.context.process,
             counter_image: self.context.counter_image.as_deref(),
             prometheus_allow: &self.context.prometheus_allow,
+            tencent: &self.context.tencent,
             allow_exec: self.context.allow_exec,
             clock: self.context.clock,
             objects: &self.objects,

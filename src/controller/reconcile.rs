@@ -24,7 +24,7 @@ use crate::workflow::observed::{Observed, Site};
 use crate::workflow::reasons::{Problem, Reason};
 use crate::workflow::state::{Rest, State};
 
-/// The status is written for its live numbers alone at most this often.
+/// The status is written for what is live alone at most this often.
 const LIVE: Duration = Duration::from_secs(10);
 /// An object that is not found although it is watched is looked for again after this long.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
@@ -149,6 +149,8 @@ async fn look(
     let wanted = selector.map(|selector| Wanted { selector, slices });
     session.watch(&context.client, &controller.waker, key, wanted);
     seen.count(controller, &object, &decision.state, session, key);
+    let wake = (controller.waker.clone(), key.clone());
+    session.asking.ask(&seen.clouds, &controller.eye().cloud(&key.namespace), context.clock, &wake);
     measure::show(&context.metrics, key, &object, &status, &seen.seen);
     measure::count(&context.metrics, key, &state, &decision.state, &decision.notes, now);
     if written && (decision.state != state || decision.effect.is_some()) {
@@ -286,10 +288,10 @@ async fn recorded(
             != before.target.as_ref().map(|target| &target.update_revision);
     let clock = controller.context.clock.monotonic();
     let live_due = session.live_written.is_none_or(|at| clock.saturating_sub(at) >= LIVE);
-    // At rest every sentence is news; in a run only numbers are worth a write of their own.
+    // At rest every sentence is news at once.
     let moved = moved || (status.run.is_none() && status.message != before.message);
     let alone = !moved && decision.effect.is_none();
-    let newer = report::numbers(status) != report::numbers(&before);
+    let newer = report::live(status) != report::live(&before);
     session.live_waits = alone && newer && !live_due;
     if alone && (!newer || !live_due) {
         return Ok(None);

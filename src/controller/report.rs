@@ -143,10 +143,13 @@ pub fn conditions(
     ]
 }
 
-/// The live numbers: worth a write of their own now and then.
+/// What is live: worth a write of its own now and then. Of the sentence the words only, as its numbers grow
+/// with the time; why nothing is known of a pod stands nowhere else.
 #[must_use]
-pub fn numbers(status: &LosslessUpgradeStatus) -> (i32, Vec<Option<i64>>) {
-    (status.updated_replicas, status.pods.iter().map(|pod| pod.connections).collect())
+pub fn live(status: &LosslessUpgradeStatus) -> (i32, Vec<Option<i64>>, String) {
+    let connections = status.pods.iter().map(|pod| pod.connections).collect();
+    let words = status.message.chars().filter(|sign| !sign.is_ascii_digit()).collect();
+    (status.updated_replicas, connections, words)
 }
 
 /// The status without what changes while nothing happens: numbers and sentences for the eye.
@@ -276,6 +279,18 @@ mod tests {
         let cut = cut(&text);
         assert!(cut.len() <= NOTE && text.starts_with(&cut));
         assert_eq!(super::cut("short"), "short");
+    }
+
+    #[test]
+    fn a_sentence_is_news_in_a_run_when_it_says_something_else_and_not_when_it_counts() {
+        let live = |message: &str| {
+            live(&LosslessUpgradeStatus { message: message.to_owned(), ..LosslessUpgradeStatus::default() })
+        };
+        assert_eq!(
+            live("web-0: no connection left, for 3s of 10s"),
+            live("web-0: no connection left, for 4s of 10s")
+        );
+        assert_ne!(live("web-0: not counted yet"), live("web-0: no whole answer within 5 s"));
     }
 
     fn run(step: Step) -> State {

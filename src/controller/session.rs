@@ -15,10 +15,12 @@ use kube::runtime::watcher;
 use kube::{Api, Resource, ResourceExt};
 use tokio::task::AbortHandle;
 
+use super::cloud::Asking;
 use super::count::Counting;
 use super::wake::{self, Waker};
 use crate::api::LosslessUpgrade;
 use crate::runtime::metrics::Key;
+use crate::traffic::pods::Memory;
 use crate::traffic::{LeverKind, WriteRecord};
 use crate::workflow::state::State;
 use crate::workflow::turn::later;
@@ -73,13 +75,17 @@ pub struct Session {
     others: Option<(String, Timestamp)>,
     /// Our last write to each Service that a lever writes.
     pub writes: BTreeMap<(LeverKind, String), WriteRecord>,
+    /// What was seen of the pods of each lever that writes them.
+    pub pods: BTreeMap<(LeverKind, String), Memory>,
     /// Since when each Service's value has been known to be in force, with that value.
     pub confirmed: BTreeMap<(LeverKind, String), (Option<String>, Timestamp)>,
     /// The tasks that ask the probes.
     pub counting: Counting,
-    /// When the status was last written for its live numbers alone.
+    /// The tasks that ask a cloud.
+    pub asking: Asking,
+    /// When the status was last written for what is live alone.
     pub live_written: Option<Duration>,
-    /// Newer live numbers wait until they may be written.
+    /// Something live is newer and waits until it may be written.
     pub live_waits: bool,
     /// When the object is to be looked at by the clock.
     pub scheduled: Option<Duration>,

@@ -7,6 +7,7 @@ use ::http::{Request, Response};
 use kube::Client;
 use kube::client::Body;
 
+use super::ports::Front;
 use super::{PodTarget, Reader, Reading};
 
 /// What the other side does.
@@ -86,6 +87,7 @@ pub(super) fn pod() -> PodTarget {
         ordinal: 0,
         run: "r7".to_owned(),
         ports: BTreeSet::from([80, 8443]),
+        fronts: BTreeSet::from([Front { vip: Some([10, 0, 0, 1].into()), port: 80, target: 8080 }]),
         host_network: false,
         node: Some("node-a".to_owned()),
     }

@@ -12,8 +12,8 @@ use rustls::RootCertStore;
 
 use super::formats::Format;
 use super::spec::{HttpSpec, Via};
-use super::web::{self, TOTAL, reason, whole};
 use super::{Now, PodTarget, Probe, ProbeKind, Reader, Reading, Refusal};
+use crate::web::{self, TOTAL, reason, whole};
 
 /// The probe.
 #[derive(Clone)]

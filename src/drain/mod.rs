@@ -10,7 +10,7 @@
 //! | `http` | the probe that asks the pod over HTTP |
 //! | `formats` | what an HTTP answer may look like, one file a format |
 //! | `prometheus` | the probe that asks a Prometheus |
-//! | `web` | what the probes that ask over HTTP have in common |
+//! | `tencent_monitor` | the probe that asks Tencent's monitoring |
 //! | `exec` | the probe that runs a command in the pod, and what it may print |
 //! | `nudge` | what is done to a pod once when its drain begins |
 //!
@@ -27,7 +27,7 @@ pub mod proc_net;
 pub mod prometheus;
 pub mod socket;
 pub mod spec;
-mod web;
+pub mod tencent_monitor;
 
 #[cfg(test)]
 mod contract;
@@ -40,6 +40,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use self::spec::ProbeSpec;
+use crate::tencent::Endpoint;
+use crate::web::secret::SecretProblem;
 
 /// What a probe saw.
 #[derive(Clone, Debug, PartialEq)]
@@ -84,6 +86,12 @@ impl Refusal {
     }
 }
 
+impl From<SecretProblem> for Refusal {
+    fn from(problem: SecretProblem) -> Self {
+        Self { what: problem.to_string(), fix: problem.fix().to_owned(), passing: problem.passing() }
+    }
+}
+
 /// A pod as a probe needs it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PodTarget {
@@ -101,6 +109,8 @@ pub struct PodTarget {
     pub run: String,
     /// Ports that the levered Services send connections to (see [`ports::resolve_target_ports`]).
     pub ports: BTreeSet<u16>,
+    /// From where the levered Services send them.
+    pub fronts: BTreeSet<ports::Front>,
     /// The pod shares the network of its node.
     pub host_network: bool,
     /// Name of its node, once it has one.
@@ -118,6 +128,8 @@ pub enum ProbeKind {
     Prometheus,
     /// Runs a command in the pod.
     Exec,
+    /// Asks Tencent's monitoring.
+    TencentMonitor,
 }
 
 impl fmt::Display for ProbeKind {
@@ -127,6 +139,7 @@ impl fmt::Display for ProbeKind {
             Self::Http => "http",
             Self::Prometheus => "prometheus",
             Self::Exec => "exec",
+            Self::TencentMonitor => "tencentMonitor",
         })
     }
 }
@@ -184,6 +197,8 @@ pub struct Means {
     pub now: Now,
     /// Which addresses the probe `prometheus` may ask.
     pub prometheus_allow: prometheus::allow::Allowed,
+    /// Where Tencent's API is.
+    pub tencent: Endpoint,
     /// Commands may be run in pods.
     pub allow_exec: bool,
 }
@@ -193,8 +208,8 @@ pub struct Means {
 /// # Errors
 /// The item does not name exactly one probe, or one that lacks a part.
 pub fn probe(spec: &ProbeSpec, means: &Means) -> Result<Box<dyn Probe>, Refusal> {
-    let ProbeSpec { socket, http, prometheus, exec } = spec;
-    let members: [Option<Result<Box<dyn Probe>, Refusal>>; 4] = [
+    let ProbeSpec { socket, http, prometheus, exec, tencent_monitor } = spec;
+    let members: [Option<Result<Box<dyn Probe>, Refusal>>; 5] = [
         socket.as_ref().map(|spec| {
             Ok(socket::SocketProbe::new(spec, means.client.clone(), means.counter.clone()).boxed())
         }),
@@ -203,13 +218,16 @@ pub fn probe(spec: &ProbeSpec, means: &Means) -> Result<Box<dyn Probe>, Refusal>
         prometheus.as_ref().map(|spec| Ok(prometheus::PrometheusProbe::new(spec, means).boxed())),
         exec.as_ref()
             .map(|spec| Ok(exec::ExecProbe::new(spec, means.client.clone(), means.allow_exec).boxed())),
+        tencent_monitor
+            .as_ref()
+            .map(|spec| Ok(tencent_monitor::TencentMonitorProbe::new(spec, means).boxed())),
     ];
     let mut named = members.into_iter().flatten();
     match (named.next(), named.next()) {
         (Some(probe), None) => probe,
         (None | Some(_), _) => Err(Refusal::lasting(
             "an item of spec.drain.probes does not name exactly one probe",
-            "write `socket`, `http`, `prometheus` or `exec`, and an item for each",
+            "write `socket`, `http`, `prometheus`, `exec` or `tencentMonitor`, and an item for each",
         )),
     }
 }

@@ -1,6 +1,7 @@
 //! Which ports of a pod its Services send connections to.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 use k8s_openapi::api::core::v1::{ContainerPort, Pod, Service, ServicePort};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -31,34 +32,75 @@ pub enum PortProblem {
     None,
 }
 
+/// A way from a load balancer to a port of the pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Front {
+    /// Address of the load balancer, where the Service tells one.
+    pub vip: Option<IpAddr>,
+    /// Port of the Service.
+    pub port: u16,
+    /// Port of the pod.
+    pub target: u16,
+}
+
+/// The TCP ports of the load balancers of these Services, with those of the pod behind them.
+///
+/// # Errors
+/// As [`resolve_target_ports`].
+pub fn resolve_fronts(pod: &Pod, services: &[Service]) -> Result<BTreeSet<Front>, PortProblem> {
+    let is_balanced = |service: &Service| {
+        service.spec.as_ref().is_some_and(|spec| spec.type_.as_deref() == Some("LoadBalancer"))
+    };
+    let all = resolved(pod, services)?.into_iter().filter(|(service, _, _)| is_balanced(service));
+    let front = |(service, port, target): (&Service, &ServicePort, u16)| {
+        let balancer = service.status.as_ref().and_then(|status| status.load_balancer.as_ref());
+        let vip = balancer.and_then(|balancer| balancer.ingress.as_ref()?.first()?.ip.as_ref()?.parse().ok());
+        Ok(Front { vip, port: number(port.port, &service_name(service))?, target })
+    };
+    all.map(front).collect()
+}
+
 /// The TCP ports of the pod behind these Services: names are looked up in the pod's containers, a port
 /// without a target is its own target. Ports of other protocols have no connections and are left out.
 ///
 /// # Errors
 /// A port that cannot be resolved, or none at all: a count on part of the ports would be a partial one.
 pub fn resolve_target_ports(pod: &Pod, services: &[Service]) -> Result<BTreeSet<u16>, PortProblem> {
-    let mut found = BTreeSet::new();
+    Ok(resolved(pod, services)?.into_iter().map(|(_, _, target)| target).collect())
+}
+
+/// Each TCP port of each Service with that of the pod.
+fn resolved<'a>(
+    pod: &Pod,
+    services: &'a [Service],
+) -> Result<Vec<(&'a Service, &'a ServicePort, u16)>, PortProblem> {
+    let mut found = Vec::new();
     for service in services {
-        let name = service.metadata.name.clone().unwrap_or_default();
         let ports = service.spec.iter().flat_map(|spec| spec.ports.iter().flatten());
         for port in ports.filter(|port| is_tcp(port.protocol.as_deref())) {
-            found.insert(resolve(pod, &name, port)?);
+            found.push((service, port, resolve(pod, &service_name(service), port)?));
         }
     }
     if found.is_empty() { Err(PortProblem::None) } else { Ok(found) }
 }
 
+fn service_name(service: &Service) -> String {
+    service.metadata.name.clone().unwrap_or_default()
+}
+
+fn number(port: i32, service: &str) -> Result<u16, PortProblem> {
+    let number = u16::try_from(port).ok().filter(|number| *number > 0);
+    number.ok_or_else(|| PortProblem::NotAPort { service: service.to_owned(), port })
+}
+
 fn resolve(pod: &Pod, service: &str, port: &ServicePort) -> Result<u16, PortProblem> {
-    let number = match &port.target_port {
+    let target = match &port.target_port {
         None | Some(IntOrString::Int(0)) => port.port,
         Some(IntOrString::Int(number)) => *number,
         Some(IntOrString::String(name)) => named(pod, name)
             .ok_or_else(|| PortProblem::NoSuchName { service: service.to_owned(), port: name.clone() })?,
     };
-    u16::try_from(number)
-        .ok()
-        .filter(|number| *number > 0)
-        .ok_or_else(|| PortProblem::NotAPort { service: service.to_owned(), port: number })
+    number(target, service)
 }
 
 /// The first TCP port of this name, of the containers and then of the sidecars (init containers that
@@ -120,6 +162,28 @@ mod tests {
         assert!(problem.to_string().contains("`nope`"), "{problem}");
         assert!(resolved(&json!([{"port": 80, "targetPort": "dns"}])).is_err());
         assert!(resolved(&json!([{"port": 80, "targetPort": 70000}])).is_err());
+    }
+
+    #[test]
+    fn a_front_is_where_the_service_is_reached_and_where_it_leads() {
+        let service = |status: Value| {
+            let ports = json!([{"port": 80, "targetPort": "web"}, {"port": 443}]);
+            let spec = json!({"type": "LoadBalancer", "ports": ports});
+            from_value(json!({"metadata": {"name": "s"}, "spec": spec, "status": status})).unwrap()
+        };
+        let fronts = |status: Value| {
+            let fronts = resolve_fronts(&pod(), &[service(status)]).unwrap();
+            fronts.into_iter().map(|Front { vip, port, target }| (vip, port, target)).collect::<Vec<_>>()
+        };
+        let vip = Some([10, 0, 0, 1].into());
+        let balanced = json!({"loadBalancer": {"ingress": [{"ip": "10.0.0.1"}]}});
+        assert_eq!(fronts(balanced), [(vip, 80, 8080), (vip, 443, 443)]);
+        for status in [json!({}), json!({"loadBalancer": {"ingress": [{"hostname": "a.example"}]}})] {
+            assert_eq!(fronts(status), [(None, 80, 8080), (None, 443, 443)]);
+        }
+        let inside =
+            from_value(json!({"metadata": {"name": "s"}, "spec": {"ports": [{"port": 80}]}})).unwrap();
+        assert_eq!(resolve_fronts(&pod(), &[inside]), Ok(BTreeSet::new()), "no load balancer");
     }
 
     #[test]

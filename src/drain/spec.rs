@@ -5,6 +5,7 @@ pub mod exec;
 pub mod nudge;
 
 mod prometheus;
+mod tencent_monitor;
 
 use std::collections::BTreeMap;
 
@@ -14,12 +15,13 @@ use serde::{Deserialize, Serialize};
 
 use self::exec::ExecSpec;
 pub use self::prometheus::{AuthSpec, BasicSpec, OnNoData, PrometheusSpec, SecretKey};
+pub use self::tencent_monitor::TencentMonitorSpec;
 
 /// One probe. Exactly one member is set.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("[has(self.socket), has(self.http), has(self.prometheus), has(self.exec)].filter(named, named).size() == 1").message("name exactly one probe in an item: socket, http, prometheus or exec")
+    validation = Rule::new("[has(self.socket), has(self.http), has(self.prometheus), has(self.exec), has(self.tencentMonitor)].filter(named, named).size() == 1").message("name exactly one probe in an item: socket, http, prometheus, exec or tencentMonitor")
 )]
 pub struct ProbeSpec {
     /// Counts the sockets inside the pod, by an ephemeral container of the operator's own image.
@@ -34,12 +36,21 @@ pub struct ProbeSpec {
     /// Runs a command in a container of the pod. The operator must run with `--allow-exec`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exec: Option<ExecSpec>,
+    /// Asks Tencent's monitoring for the connections from a CLB to the pod.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tencent_monitor: Option<TencentMonitorSpec>,
 }
 
 impl Default for ProbeSpec {
     /// What an object without probes gets: sockets, down to none.
     fn default() -> Self {
-        Self { socket: Some(SocketSpec::default()), http: None, prometheus: None, exec: None }
+        Self {
+            socket: Some(SocketSpec::default()),
+            http: None,
+            prometheus: None,
+            exec: None,
+            tencent_monitor: None,
+        }
     }
 }
 
@@ -176,6 +187,7 @@ fn labels(_: &mut SchemaGenerator) -> Schema {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::workflow::span::Span;
 
     #[derive(Serialize, Deserialize, KubeSchema)]
     #[x_kube(cel)]
@@ -295,6 +307,23 @@ mod tests {
         assert!(refused(&with_ports("SsLines")));
         assert!(refused(&with_ports("Number")));
         assert!(refused(&serde_json::json!({"exec": exec("Number"), "socket": {}})));
+    }
+
+    #[test]
+    fn the_monitoring_needs_a_region_and_a_secret_and_has_defaults_for_the_rest() {
+        let probe = serde_json::json!({"region": "ap-guangzhou", "credentials": {"secret": "tencent"}});
+        let monitor = |member: &str, value: serde_json::Value| {
+            let mut probe = probe.clone();
+            probe["maxAge"] = "6m".into();
+            probe[member] = value;
+            refused(&serde_json::json!({"tencentMonitor": probe}))
+        };
+        for (age, fine) in [("5m", true), ("10m", true), ("299s", false), ("11m", false)] {
+            assert_eq!(!monitor("maxAge", age.into()), fine, "{age}");
+        }
+        let read: TencentMonitorSpec = serde_json::from_value(probe.clone()).unwrap();
+        assert_eq!((read.minutes, read.max_age, read.threshold), (3, Span::seconds(360), 0));
+        assert_eq!((read.on_no_data, read.vip, read.vpc_id), (OnNoData::Unknown, None, None));
     }
 
     #[test]

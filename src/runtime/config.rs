@@ -39,6 +39,11 @@ pub struct ScopeArgs {
     /// same, and the path the same or below. Several by commas or by repeating it [default: none]
     #[arg(long, env = "PROMETHEUS_ALLOW", value_name = "URL", value_delimiter = ',')]
     pub prometheus_allow: Vec<String>,
+    /// Where Tencent's API is asked, for the `tencentMonitor` probe and `confirmByApi`, with `{service}` where `clb` and
+    /// `monitor` stand: `https://{service}.intl.tencentcloudapi.com` on the international site
+    /// [default: `https://{service}.tencentcloudapi.com`]
+    #[arg(long, env = "TENCENT_ENDPOINT", value_name = "URL")]
+    pub tencent_endpoint: Option<String>,
     /// Run commands in pods, for the `exec` probe and `exec` nudges: a strong right, which the role in
     /// deploy/exec gives. Without it both are refused before anything is moved
     #[arg(long, env = "ALLOW_EXEC", action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true", value_name = "BOOL")]

@@ -42,6 +42,10 @@ impl CceService {
         let CceServiceSpec { services, confirm_after } = spec;
         Self { services: services.iter().cloned().collect(), confirm_after: *confirm_after }
     }
+
+    pub(super) fn of_saved(_: &str, _: Option<&str>) -> Self {
+        Self::new(&CceServiceSpec::default())
+    }
 }
 
 /// What Huawei's controller does not go together with.

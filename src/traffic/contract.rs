@@ -121,16 +121,19 @@ pub(super) fn contract_on_pods(lever: &dyn OnPods, pods: &[Pod]) {
         let before = live.clone();
         assert_eq!(lever.held(&pod(&live)), PodHeld::Attached);
         for detached in [true, true, false, false, true, false] {
-            json_patch::merge(&mut live, &json!({"metadata": lever.change(detached)}));
+            let change = lever.change(&pod(&live), detached);
+            json_patch::merge(&mut live, &json!({"metadata": change}));
             let expected = if detached { PodHeld::Detached } else { PodHeld::Attached };
             assert_eq!(lever.held(&pod(&live)), expected, "what was written is held");
             assert_eq!(live == before, !detached, "all else stays, and nothing is left behind");
         }
     }
     let (name, value) = lever.saved();
-    let again = of_saved(lever.kind(), name, Some(value));
+    let again = of_saved(lever.kind(), name, value);
     assert_ne!(again.kind(), LeverKind::None);
     let Site::Pods(again) = again.site() else { panic!("another kind of lever is made of what was saved") };
     assert_eq!(again.saved(), lever.saved());
-    assert_eq!((again.change(true), again.change(false)), (lever.change(true), lever.change(false)));
+    for (pod, detached) in pods.iter().flat_map(|pod| [(pod, true), (pod, false)]) {
+        assert_eq!(again.change(pod, detached), lever.change(pod, detached));
+    }
 }

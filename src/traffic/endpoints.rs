@@ -1,6 +1,7 @@
 //! What `EndpointSlices` say of a pod.
 
-use k8s_openapi::api::core::v1::{Pod, Service};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Pod, PodCondition, Service};
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
 use kube::ResourceExt;
 
@@ -33,6 +34,15 @@ fn is_about(endpoint: &Endpoint, pod: &Pod) -> bool {
 
 /// The pod's condition Ready is True.
 pub(super) fn is_ready(pod: &Pod) -> bool {
+    ready(pod).is_some()
+}
+
+/// When it became so.
+pub(super) fn ready_since(pod: &Pod) -> Option<Timestamp> {
+    ready(pod)?.last_transition_time.as_ref().map(|at| at.0)
+}
+
+fn ready(pod: &Pod) -> Option<&PodCondition> {
     let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
-    conditions.into_iter().flatten().any(|one| one.type_ == "Ready" && one.status == "True")
+    conditions.into_iter().flatten().find(|one| one.type_ == "Ready" && one.status == "True")
 }

@@ -2,14 +2,17 @@
 //!
 //! | file | what is in it |
 //! |---|---|
-//! | `mod.rs` | the contract [`Lever`], its words, and the table from spec to lever |
+//! | `mod.rs` | the contract [`Lever`], its words, and the table of all levers: one line each |
 //! | `spec.rs` | what users write under `spec.traffic.levers[]` |
 //! | `tke_service.rs` | lever `tkeService`: which Services, their problems and warnings |
+//! | `tke_pod.rs` | lever `tkePod`: an annotation of the pods, and when each Service's balancer follows it |
+//! | `tencent.rs` | what both of them ask of a Service on TKE |
 //! | `cce_service.rs` | lever `cceService`: the same for Huawei CCE |
 //! | `weighed.rs`, `lb_rs_weight.rs`, `json.rs` | the annotation that both write: merged so that foreign bytes survive |
 //! | `sync_stamps.rs` | how it knows that a write is in force |
 //! | `pod_label.rs` | lever `podLabel`: a label of the pods by which Services select them |
 //! | `pods.rs`, `endpoints.rs` | what levers on pods share: all pods together; what EndpointSlices say of them |
+//! | `clb.rs` | what Tencent's API is asked beside the stamps |
 //! | `none.rs` | lever `none`: nothing to move |
 //! | `problems.rs` | what is wrong with a Service or a spec, in the user's words |
 //! | `cover.rs` | which Services send traffic to the pods, and which of them no lever covers |
@@ -22,6 +25,7 @@
 
 pub mod apply;
 mod cce_service;
+mod clb;
 #[cfg(test)]
 mod contract;
 pub mod cover;
@@ -34,6 +38,8 @@ pub mod pods;
 mod problems;
 pub mod spec;
 pub mod sync_stamps;
+mod tencent;
+mod tke_pod;
 mod tke_service;
 mod weighed;
 
@@ -47,8 +53,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::tencent::spec::ConfirmByApiSpec;
 use crate::workflow::ordinals::OrdinalSet;
+pub use clb::{CloudAnswer, CloudQuestion};
 pub use json::Malformed;
+use pods::Front;
 pub use problems::{Problem, SpecProblem, Warning};
 use spec::LeverSpec;
 pub use sync_stamps::WriteRecord;
@@ -68,48 +77,80 @@ pub struct Target<'a> {
     pub selector: Option<&'a LabelSelector>,
 }
 
-/// Every kind of lever. The text form is the name of its member in the spec.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub enum LeverKind {
+/// Makes the closed list of the levers out of the table below it: their kinds, their names, and how each is made
+/// of its spec, and of what a run has saved.
+macro_rules! levers {
+    ($($(#[$what:meta])* $kind:ident $name:literal $member:ident::$lever:ident;)*) => {
+        /// Every kind of lever. The text form is the name of its member in the spec.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+        #[serde(rename_all = "camelCase")]
+        pub enum LeverKind {
+            $($(#[$what])* $kind,)*
+        }
+
+        impl LeverKind {
+            /// Every kind.
+            pub const ALL: &'static [Self] = &[$(Self::$kind),*];
+        }
+
+        impl fmt::Display for LeverKind {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(match self {
+                    $(Self::$kind => $name,)*
+                })
+            }
+        }
+
+        /// One item of the spec to its lever.
+        ///
+        /// # Errors
+        /// When not exactly one member is set.
+        pub fn lever(spec: &LeverSpec) -> Result<Box<dyn Lever>, SpecProblem> {
+            let LeverSpec { $($member),* } = spec;
+            let members = [$($member.as_ref().map(|spec| $member::$lever::new(spec).boxed())),*];
+            let mut named = members.into_iter().flatten();
+            let lever = named.next().ok_or(SpecProblem::NoMember)?;
+            if named.next().is_some() { Err(SpecProblem::SeveralMembers) } else { Ok(lever) }
+        }
+
+        /// The lever of what a run has saved, for one that has left the spec since: enough to put it back.
+        #[must_use]
+        pub fn of_saved(kind: LeverKind, name: &str, before: Option<&str>) -> Box<dyn Lever> {
+            match kind {
+                $(LeverKind::$kind => $member::$lever::of_saved(name, before).boxed(),)*
+            }
+        }
+    };
+}
+
+// One line a lever: kind, name in the spec, file and type.
+levers! {
     /// Annotation `lb-rs-weight` on Services of Tencent TKE.
-    TkeService,
+    TkeService "tkeService" tke_service::TkeService;
+    /// Annotation `custom-weight` on the pods, read by Tencent TKE.
+    TkePod "tkePod" tke_pod::TkePod;
     /// Annotation `elb.custom-backend-weights` on Services of Huawei CCE.
-    CceService,
+    CceService "cceService" cce_service::CceService;
     /// A label of the pods by which Services select them.
-    PodLabel,
+    PodLabel "podLabel" pod_label::PodLabel;
     /// Nothing is moved.
-    None,
+    None "none" none::NoLever;
 }
 
 impl LeverKind {
-    /// Every kind.
-    pub const ALL: [Self; 4] = [Self::TkeService, Self::CceService, Self::PodLabel, Self::None];
-
     /// The kind of this name.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.to_string() == name)
+        Self::ALL.iter().copied().find(|kind| kind.to_string() == name)
     }
 
     /// What a lever of this kind writes, as it is called in sentences.
     #[must_use]
     pub fn title(self, name: &str) -> String {
-        match self {
-            Self::TkeService | Self::CceService | Self::None => format!("{self} on Service {name}"),
-            Self::PodLabel => format!("{self} {name}"),
+        match of_saved(self, name, None).site() {
+            Site::Services(_) | Site::Nothing => format!("{self} on Service {name}"),
+            Site::Pods(_) => format!("{self} {name}"),
         }
-    }
-}
-
-impl fmt::Display for LeverKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::TkeService => "tkeService",
-            Self::CceService => "cceService",
-            Self::PodLabel => "podLabel",
-            Self::None => "none",
-        })
     }
 }
 
@@ -126,6 +167,11 @@ pub trait Lever: Send + Sync + fmt::Debug {
 
     /// What it writes, and how.
     fn site(&self) -> Site<'_>;
+
+    /// What stands against it in a pod that runs, before anything is written.
+    fn stands_against(&self, _: &Pod) -> Option<Problem> {
+        None
+    }
 
     /// As one of several.
     fn boxed(self) -> Box<dyn Lever>
@@ -177,6 +223,11 @@ pub trait OnService: Lever {
     /// balancer.
     fn confirmed(&self, live: &Service, write: &WriteRecord, now: Timestamp) -> Confirmation;
 
+    /// What the cloud itself is to be asked before a detach counts as in force; none: nothing.
+    fn confirm_by_api(&self) -> Option<&ConfirmByApiSpec> {
+        None
+    }
+
     /// The live value of [`OnService::key`]: what is saved as `before` when a run begins.
     fn value<'a>(&self, live: &'a Service) -> Option<&'a str> {
         annotation(live, self.key())
@@ -185,18 +236,27 @@ pub trait OnService: Lever {
 
 /// A lever that writes the pods.
 pub trait OnPods: Lever {
-    /// What a run saves of it: what it writes, and the value that an attached pod has there.
-    /// [`of_saved`] makes the lever of these two again.
-    fn saved(&self) -> (&str, &str);
+    /// What a run saves of it: what it writes, and the value that an attached pod has there, if that is one for
+    /// all pods. [`of_saved`] makes the lever of these two again.
+    fn saved(&self) -> (&str, Option<&str>);
 
     /// Whether the pod is detached.
     fn held(&self, pod: &Pod) -> PodHeld;
 
     /// The merge patch of the pod's `metadata` that detaches or attaches it.
-    fn change(&self, detached: bool) -> Value;
+    fn change(&self, pod: &Pod, detached: bool) -> Value;
 
     /// Whether this Service sends connections to the pod while it is attached.
     fn reaches(&self, service: &Service, pod: &Pod) -> bool;
+
+    /// Whether what sends connections for one Service follows what its pods hold.
+    fn followed(&self, front: &Front<'_>) -> Confirmation;
+
+    /// When the pod was detached by `manager`, as the API server has recorded it. A lever that never answers
+    /// [`Confirmation::Doubtful`] is not asked.
+    fn detached_at(&self, _pod: &Pod, _manager: &str) -> Option<Timestamp> {
+        None
+    }
 }
 
 /// What of ours a live pod holds.
@@ -252,7 +312,7 @@ pub enum Confirmation {
         /// What is waited for.
         why: String,
     },
-    /// Perhaps; waiting brings no more light. Write [`Lever::again`], best at
+    /// Perhaps; waiting brings no more light. Write [`OnService::again`] or [`pods::again`], best at
     /// [`apply::best_write_moment`], and look again.
     Doubtful {
         /// What is in doubt.
@@ -265,44 +325,38 @@ pub enum Confirmation {
     },
 }
 
-/// The table: one item of the spec to its lever.
-///
-/// # Errors
-/// When not exactly one member is set.
-pub fn lever(spec: &LeverSpec) -> Result<Box<dyn Lever>, SpecProblem> {
-    let LeverSpec { tke_service, cce_service, pod_label, none } = spec;
-    let members: [Option<Box<dyn Lever>>; 4] = [
-        tke_service.as_ref().map(|spec| tke_service::TkeService::new(spec).boxed()),
-        cce_service.as_ref().map(|spec| cce_service::CceService::new(spec).boxed()),
-        pod_label.as_ref().map(|spec| pod_label::PodLabel::new(&spec.key, &spec.value).boxed()),
-        none.as_ref().map(|spec::NoneSpec {}| none::NoLever.boxed()),
-    ];
-    let mut named = members.into_iter().flatten();
-    let lever = named.next().ok_or(SpecProblem::NoMember)?;
-    if named.next().is_some() { Err(SpecProblem::SeveralMembers) } else { Ok(lever) }
-}
+impl Confirmation {
+    /// Both together: the one that is further from being confirmed, or the later one.
+    #[must_use]
+    fn and(self, other: Self) -> Self {
+        if let (Self::Confirmed { at: one }, Self::Confirmed { at: other }) = (&self, &other) {
+            return Self::Confirmed { at: *one.max(other) };
+        }
+        if other.distance() > self.distance() { other } else { self }
+    }
 
-/// The lever of what a run has saved, for one that has left the spec since: enough to put it back.
-#[must_use]
-pub fn of_saved(kind: LeverKind, name: &str, before: Option<&str>) -> Box<dyn Lever> {
-    match kind {
-        LeverKind::TkeService => tke_service::TkeService::new(&spec::TkeServiceSpec::default()).boxed(),
-        LeverKind::CceService => cce_service::CceService::new(&spec::CceServiceSpec::default()).boxed(),
-        LeverKind::PodLabel => pod_label::PodLabel::new(name, before.unwrap_or_default()).boxed(),
-        LeverKind::None => none::NoLever.boxed(),
+    const fn distance(&self) -> u8 {
+        match self {
+            Self::Confirmed { .. } => 0,
+            Self::Pending { .. } => 1,
+            Self::Doubtful { .. } => 2,
+            Self::Unknown { .. } => 3,
+        }
     }
 }
 
 /// All levers of a spec, in its order.
 ///
 /// # Errors
-/// When there is none, an item is not exactly one lever, or `none` has company.
+/// When there is none, an item is not exactly one lever, or two exclude each other.
 pub fn levers(specs: &[LeverSpec]) -> Result<Vec<Box<dyn Lever>>, SpecProblem> {
     let levers = specs.iter().map(lever).collect::<Result<Vec<_>, _>>()?;
+    let has = |kind| levers.iter().any(|lever| lever.kind() == kind);
     match levers.len() {
         0 => Err(SpecProblem::Empty),
         1 => Ok(levers),
-        _ if levers.iter().any(|lever| lever.kind() == LeverKind::None) => Err(SpecProblem::NoneNotAlone),
+        _ if has(LeverKind::None) => Err(SpecProblem::NoneNotAlone),
+        _ if has(LeverKind::TkeService) && has(LeverKind::TkePod) => Err(SpecProblem::TwoWeights),
         _ => Ok(levers),
     }
 }
@@ -315,7 +369,7 @@ pub(crate) fn annotation<'a>(service: &'a Service, key: &str) -> Option<&'a str>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use spec::{NoneSpec, PodLabelSpec, TkeServiceSpec};
+    use spec::{NoneSpec, PodLabelSpec, TkePodSpec, TkeServiceSpec};
 
     #[test]
     fn an_item_is_exactly_one_lever_and_none_stands_alone() {
@@ -324,10 +378,13 @@ mod tests {
         let label = PodLabelSpec { key: "serving".into(), value: "true".into() };
         let label = LeverSpec { pod_label: Some(label), ..LeverSpec::default() };
         let both = LeverSpec { none: Some(NoneSpec {}), ..tke.clone() };
+        let pod = LeverSpec { tke_pod: Some(TkePodSpec::default()), ..LeverSpec::default() };
         for (specs, expected) in [
             (vec![tke.clone()], Ok(1)),
             (vec![none.clone()], Ok(1)),
             (vec![tke.clone(), label.clone()], Ok(2)),
+            (vec![pod.clone(), label.clone()], Ok(2)),
+            (vec![pod, tke.clone()], Err(SpecProblem::TwoWeights)),
             (vec![label, none.clone()], Err(SpecProblem::NoneNotAlone)),
             (vec![], Err(SpecProblem::Empty)),
             (vec![LeverSpec::default()], Err(SpecProblem::NoMember)),
@@ -342,7 +399,14 @@ mod tests {
     fn a_kind_is_written_as_its_member_in_the_spec() {
         for kind in LeverKind::ALL {
             assert_eq!(serde_json::to_value(kind).unwrap(), kind.to_string());
-            assert_eq!(LeverKind::named(&kind.to_string()), Some(kind));
+            assert_eq!(LeverKind::named(&kind.to_string()), Some(*kind));
+            assert_eq!(of_saved(*kind, "front", None).kind(), *kind);
         }
+        let schema = serde_json::to_value(schemars::schema_for!(LeverSpec)).unwrap();
+        let mut members: Vec<_> = schema["properties"].as_object().unwrap().keys().cloned().collect();
+        let mut kinds: Vec<_> = LeverKind::ALL.iter().map(ToString::to_string).collect();
+        kinds.sort();
+        members.sort();
+        assert_eq!(members, kinds, "and each member is a kind");
     }
 }

@@ -9,7 +9,9 @@ use kube::ResourceExt;
 use serde_json::{Value, json};
 
 use super::cover::{is_governing, selects};
-use super::{Lever, LeverKind, OnPods, PodHeld, Problem, Selection, Site, Target, Warning};
+use super::pods::Front;
+use super::spec::PodLabelSpec;
+use super::{Confirmation, Lever, LeverKind, OnPods, PodHeld, Problem, Selection, Site, Target, Warning};
 
 /// Labels that are the StatefulSet controller's own.
 const RESERVED: [&str; 3] =
@@ -23,8 +25,13 @@ pub(super) struct PodLabel {
 }
 
 impl PodLabel {
-    pub(super) fn new(key: &str, value: &str) -> Self {
-        Self { key: key.to_owned(), value: value.to_owned() }
+    pub(super) fn new(spec: &PodLabelSpec) -> Self {
+        let PodLabelSpec { key, value } = spec;
+        Self { key: key.clone(), value: value.clone() }
+    }
+
+    pub(super) fn of_saved(key: &str, value: Option<&str>) -> Self {
+        Self { key: key.to_owned(), value: value.unwrap_or_default().to_owned() }
     }
 
     fn label(&self) -> String {
@@ -98,8 +105,8 @@ impl Lever for PodLabel {
 }
 
 impl OnPods for PodLabel {
-    fn saved(&self) -> (&str, &str) {
-        (&self.key, &self.value)
+    fn saved(&self) -> (&str, Option<&str>) {
+        (&self.key, Some(&self.value))
     }
 
     fn held(&self, pod: &Pod) -> PodHeld {
@@ -110,7 +117,7 @@ impl OnPods for PodLabel {
         }
     }
 
-    fn change(&self, detached: bool) -> Value {
+    fn change(&self, _: &Pod, detached: bool) -> Value {
         json!({"labels": {&self.key: (!detached).then_some(&self.value)}})
     }
 
@@ -121,6 +128,12 @@ impl OnPods for PodLabel {
                 .into_iter()
                 .flatten()
                 .all(|(key, value)| *key == self.key || pod.labels().get(key) == Some(value))
+    }
+
+    /// By the slices: nobody tells whether who follows them has done so.
+    fn followed(&self, front: &Front<'_>) -> Confirmation {
+        let lag = front.pods.iter().find_map(|pod| front.lag(pod, &self.held(pod), true));
+        lag.map_or(Confirmation::Confirmed { at: front.now }, |why| Confirmation::Pending { why })
     }
 }
 
@@ -148,7 +161,7 @@ mod tests {
     }
 
     fn lever() -> PodLabel {
-        PodLabel::new("serving", "true")
+        PodLabel::of_saved("serving", Some("true"))
     }
 
     fn selected(
@@ -206,7 +219,7 @@ mod tests {
         assert!(told(selected(&app, &both, &[inside(), peers])).contains("headless Service peers"));
         let without = service("without", "10.0.0.3", &[("app", "web")]);
         assert!(told(selected(&app, &both, &[without])).contains("no Service"));
-        let reserved = PodLabel::new("statefulset.kubernetes.io/pod-name", "web-0");
+        let reserved = PodLabel::of_saved("statefulset.kubernetes.io/pod-name", Some("web-0"));
         let (labels, none) = (map(&both), BTreeMap::new());
         let target = Target {
             set: "web",

@@ -1,6 +1,6 @@
 //! What levers on pods have in common: all pods of the StatefulSet together.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Pod, Service};
@@ -9,7 +9,7 @@ use kube::ResourceExt;
 
 pub use super::endpoints::SERVICE_NAME;
 use super::endpoints::{is_ready, sends_to};
-use super::{Confirmation, Held, OnPods, PodHeld};
+use super::{Confirmation, Held, OnPods, PodHeld, WriteRecord};
 use crate::workflow::ordinals::{Ordinal, OrdinalSet};
 
 /// What the lever holds. Of the ordinals that are to be detached, one without a pod is: there is
@@ -46,30 +46,122 @@ pub fn next<'a>(
     })
 }
 
-/// Whether everybody who follows `EndpointSlices` can know what the pods hold: none that is detached is
-/// ready in a slice of a Service that it was selected by, and each that serves is ready in one of each.
+/// The pod to attach for a moment, so that it is detached anew, when it is in doubt whether it was seen detached:
+/// the one that was detached last. What follows the next write has followed all before it. It loses nothing: no
+/// pod in doubt is drained yet.
+#[must_use]
+pub fn again<'a>(
+    lever: &dyn OnPods,
+    pods: &'a BTreeMap<Ordinal, Pod>,
+    manager: &str,
+) -> Option<(&'a Pod, bool)> {
+    let detached = present(pods).map(|(_, pod)| pod).filter(|pod| lever.held(pod) == PodHeld::Detached);
+    let last = detached.max_by_key(|pod| lever.detached_at(pod, manager).unwrap_or(Timestamp::MAX));
+    last.map(|pod| (pod, false))
+}
+
+/// One Service, and the pods that it sends connections to or would.
+pub struct Front<'a> {
+    /// The Service.
+    pub service: &'a Service,
+    /// These pods, without those on their way out.
+    pub pods: Vec<&'a Pod>,
+    /// The `EndpointSlices` of all Services.
+    pub slices: &'a [EndpointSlice],
+    /// What this process remembers.
+    pub memory: &'a Memory,
+    /// The field manager that we write with.
+    pub manager: &'a str,
+    /// When it is looked at.
+    pub now: Timestamp,
+}
+
+impl Front<'_> {
+    /// Why the slices are not as the pod's hold says; none: they are. `leaves` tells whether a pod that is detached
+    /// leaves them.
+    pub(super) fn lag(&self, pod: &Pod, held: &PodHeld, leaves: bool) -> Option<String> {
+        let sent = sends_to(self.slices, self.service, pod);
+        let what = match held {
+            PodHeld::Attached if is_ready(pod) && !sent => "do not have yet",
+            PodHeld::Detached | PodHeld::Foreign { .. } if leaves && sent => "still have",
+            PodHeld::Attached | PodHeld::Detached | PodHeld::Foreign { .. } => return None,
+        };
+        let name = self.service.name_any();
+        Some(format!("the EndpointSlices of Service {name} {what} {}", pod.name_any()))
+    }
+}
+
+/// Whether every Service's clients are where the pods' hold sends them.
 #[must_use]
 pub fn confirmed(
     lever: &dyn OnPods,
     pods: &BTreeMap<Ordinal, Pod>,
     services: &[Service],
     slices: &[EndpointSlice],
-    now: Timestamp,
+    memory: &Memory,
+    (manager, now): (&str, Timestamp),
 ) -> Confirmation {
-    let lags = |service: &Service, pod: &Pod| {
-        let sent = sends_to(slices, service, pod);
-        let what = match lever.held(pod) {
-            PodHeld::Attached if is_ready(pod) && !sent => "do not have yet",
-            PodHeld::Detached | PodHeld::Foreign { .. } if sent => "still have",
-            PodHeld::Attached | PodHeld::Detached | PodHeld::Foreign { .. } => return None,
-        };
-        Some(format!("the EndpointSlices of Service {} {what} {}", service.name_any(), pod.name_any()))
-    };
-    let lagging = present(pods).find_map(|(_, pod)| {
-        let reached = services.iter().filter(|service| lever.reaches(service, pod));
-        reached.into_iter().find_map(|service| lags(service, pod))
+    let fronts = services.iter().map(|service| {
+        let reached = present(pods).map(|(_, pod)| pod).filter(|pod| lever.reaches(service, pod));
+        Front { service, pods: reached.collect(), slices, memory, manager, now }
     });
-    lagging.map_or(Confirmation::Confirmed { at: now }, |why| Confirmation::Pending { why })
+    fronts.fold(Confirmation::Confirmed { at: now }, |so_far, front| so_far.and(lever.followed(&front)))
+}
+
+/// What this process remembers of pods and of the Services in front of them. It only ever helps.
+#[derive(Clone, Debug, Default)]
+pub struct Memory {
+    /// Each pod by uid: whether it was attached, and when that was seen to change.
+    holds: BTreeMap<String, (bool, Option<Timestamp>)>,
+    /// Each Service as it was when the last of the detached pods was first seen to be.
+    stamps: BTreeMap<String, WriteRecord>,
+    /// The detached pods by uid.
+    detached: BTreeSet<String>,
+}
+
+impl Memory {
+    /// Takes note of a look. The Services must have been read after the pods.
+    pub fn saw(
+        &mut self,
+        lever: &dyn OnPods,
+        pods: &BTreeMap<Ordinal, Pod>,
+        services: &[Service],
+        (manager, now): (&str, Timestamp),
+    ) {
+        let before = std::mem::take(&mut self.holds);
+        for (_, pod) in present(pods) {
+            let Some(uid) = pod.uid() else { continue };
+            let attached = lever.held(pod) == PodHeld::Attached;
+            let since = match before.get(&uid) {
+                Some((was, since)) if *was == attached => *since,
+                Some(_) => Some(now),
+                None => None,
+            };
+            self.holds.insert(uid, (attached, since));
+        }
+        // What somebody changed is not among them, so that it is new when it is written again.
+        let detached = present(pods).filter(|(_, pod)| lever.held(pod) == PodHeld::Detached);
+        let detached: BTreeSet<String> = detached.filter_map(|(_, pod)| pod.uid()).collect();
+        // One that has gone since changes nothing for the others.
+        if !detached.is_subset(&self.detached) {
+            self.stamps.clear();
+        }
+        self.detached = detached;
+        for service in services {
+            let fresh = || WriteRecord::of_look(manager, service, now);
+            self.stamps.entry(service.name_any()).or_insert_with(fresh).saw(service);
+        }
+    }
+
+    /// When the pod was seen to be attached or detached.
+    pub(super) fn moved(&self, pod: &Pod) -> Option<Timestamp> {
+        self.holds.get(pod.metadata.uid.as_deref()?)?.1
+    }
+
+    /// The Service when the last of the detached pods was first seen to be.
+    pub(super) fn stamps(&self, service: &Service) -> Option<&WriteRecord> {
+        self.stamps.get(service.metadata.name.as_deref()?)
+    }
 }
 
 /// Whose hold it is that was confirmed: the detached pods by identity, so that one that was made anew is
@@ -132,7 +224,7 @@ mod tests {
     }
 
     fn lever() -> PodLabel {
-        PodLabel::new("serving", "true")
+        PodLabel::of_saved("serving", Some("true"))
     }
 
     fn ordinals(ordinals: &[u32]) -> OrdinalSet {
@@ -169,7 +261,8 @@ mod tests {
         let services = [service("inside"), service("outside")];
         let told = |inside: &[(u32, Option<bool>)], outside: &[(u32, Option<bool>)]| {
             let slices = [slice("inside", inside), slice("outside", outside), slice("other", &[(0, None)])];
-            match confirmed(&lever(), &world(), &services, &slices, Timestamp::UNIX_EPOCH) {
+            let at = ("us", Timestamp::UNIX_EPOCH);
+            match confirmed(&lever(), &world(), &services, &slices, &Memory::default(), at) {
                 Confirmation::Confirmed { .. } => String::new(),
                 Confirmation::Pending { why } => why,
                 other => panic!("{other:?}"),
@@ -181,5 +274,36 @@ mod tests {
         assert!(told(&[(0, yes), (1, yes)], &[(1, yes)]).contains("inside still have web-0"));
         assert!(told(&[(1, yes)], &[(0, None), (1, yes)]).contains("outside still have web-0"));
         assert!(told(&[(1, yes)], &[]).contains("outside do not have yet web-1"));
+    }
+
+    #[test]
+    fn what_is_confirmed_is_what_every_service_confirms() {
+        let (at, why) = (Timestamp::UNIX_EPOCH, || "x".to_owned());
+        let all = [
+            Confirmation::Confirmed { at },
+            Confirmation::Pending { why: why() },
+            Confirmation::Doubtful { why: why() },
+            Confirmation::Unknown { why: why() },
+        ];
+        for (one, first) in all.iter().enumerate() {
+            for (other, second) in all.iter().enumerate() {
+                assert_eq!(first.clone().and(second.clone()), all[one.max(other)]);
+            }
+        }
+        let later = Confirmation::Confirmed { at: Timestamp::MAX };
+        assert_eq!(Confirmation::Confirmed { at }.and(later.clone()), later);
+    }
+
+    #[test]
+    fn what_changed_before_this_process_looked_is_not_remembered_and_what_it_saw_is() {
+        let (mut memory, mut pods) = (Memory::default(), world());
+        let at = |second| Timestamp::from_second(second).unwrap();
+        memory.saw(&lever(), &pods, &[], ("us", at(1)));
+        memory.saw(&lever(), &pods, &[], ("us", at(2)));
+        assert_eq!(memory.moved(&pods[&0]), None);
+        pods.extend([pod(0, &json!("true"), "True", false)]);
+        memory.saw(&lever(), &pods, &[], ("us", at(3)));
+        memory.saw(&lever(), &pods, &[], ("us", at(4)));
+        assert_eq!((memory.moved(&pods[&0]), memory.moved(&pods[&1])), (Some(at(3)), None));
     }
 }

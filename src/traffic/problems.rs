@@ -13,6 +13,24 @@ pub enum Problem {
         /// The StatefulSet.
         set: String,
     },
+    /// Nothing on TKE reads the weight of the pods.
+    #[error(
+        "no Service of type LoadBalancer selects the pods of StatefulSet {set}, and `ingressServices` of the lever tkePod names none behind an Ingress: nothing would follow the weight of a pod"
+    )]
+    NoBalancer {
+        /// The StatefulSet.
+        set: String,
+    },
+    /// A new pod would come without connections.
+    #[error(
+        "the pod template of StatefulSet {set} has the annotation {key} with the value 0, so a new pod would get no connections; remove it"
+    )]
+    OutByTemplate {
+        /// The annotation.
+        key: &'static str,
+        /// The StatefulSet.
+        set: String,
+    },
     /// A named Service is not there.
     #[error("Service {service} does not exist in this namespace")]
     Missing {
@@ -176,6 +194,14 @@ pub enum Warning {
         /// The Service's name.
         service: String,
     },
+    /// Weight 0 on a pod that runs, which Tencent's page does not speak of.
+    #[error(
+        "Tencent documents {key} for weights in a pod template, in direct access mode, from Service controller v2.4.0 and Ingress controller v2.6.0 on; that it is followed on a pod that runs, and as 0, is not documented. Try it on a test cluster first; versions: kubectl -n kube-system get configmap tke-service-controller-config tke-ingress-controller-config -o custom-columns=:.metadata.name,:.data.VERSION"
+    )]
+    LivePodWeight {
+        /// The annotation.
+        key: &'static str,
+    },
     /// Traffic may come before a pod is Ready.
     #[error("Service {service} has publishNotReadyAddresses: a new pod may get requests before it is Ready")]
     NotReadyAddresses {
@@ -200,7 +226,7 @@ pub enum SpecProblem {
     Empty,
     /// An item without a member.
     #[error(
-        "an item of spec.traffic.levers names no lever; set exactly one of tkeService, cceService, podLabel, none"
+        "an item of spec.traffic.levers names no lever; set exactly one of tkeService, tkePod, cceService, podLabel, none"
     )]
     NoMember,
     /// An item with more than one.
@@ -209,4 +235,9 @@ pub enum SpecProblem {
     /// `none` beside others.
     #[error("`none` in spec.traffic.levers stands alone; remove it or the other levers")]
     NoneNotAlone,
+    /// Two weights for one pod, and nobody says which one counts.
+    #[error(
+        "tkeService and tkePod in spec.traffic.levers exclude each other: which of the two weights counts is not documented; remove one of them"
+    )]
+    TwoWeights,
 }

@@ -3,6 +3,7 @@
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
+use crate::tencent::spec::ConfirmByApiSpec;
 use crate::workflow::span::{PATTERN, Span};
 
 /// One way to take a pod out of the load balancer and put it back. Set exactly one member.
@@ -13,6 +14,12 @@ pub struct LeverSpec {
     /// `LoadBalancer` in direct access mode.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tke_service: Option<TkeServiceSpec>,
+    /// Tencent TKE: the weight of each pod by the annotations `service.cloud.tencent.com/custom-weight` and
+    /// `ingress.cloud.tencent.com/custom-weight` on the pod that runs, in direct access mode. Nothing is written on a
+    /// Service. Tencent's page speaks of these annotations in pod templates; that a pod that runs may be given one, and
+    /// that 0 is a value, is not documented: try it on a test cluster first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tke_pod: Option<TkePodSpec>,
     /// Huawei CCE Turbo: weights of pods by the annotation `kubernetes.io/elb.custom-backend-weights` on Services of type
     /// `LoadBalancer` with a dedicated load balancer.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -38,6 +45,26 @@ pub struct TkeServiceSpec {
     /// Only for a controller that does not stamp its synchronisations on the Service (`sync-begin-time` and
     /// `sync-end-time`): a change counts as in force this long after it was written. Without stamps and without this
     /// value nothing confirms a change, and the run waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "span")]
+    pub confirm_after: Option<Span>,
+    /// Has Tencent's API say, too, that the load balancer sends nothing new to a detached pod. Both must say so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirm_by_api: Option<ConfirmByApiSpec>,
+}
+
+/// The lever `tkePod`. It covers every Service of type `LoadBalancer` that selects the pods, and those that are named here.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TkePodSpec {
+    /// Services that only an Ingress of TKE in direct access mode sends connections to. The operator does not read
+    /// Ingresses, so it cannot tell which these are, nor when their load balancer has followed: it asks for `confirmAfter`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), inner(length(min = 1, max = 63)))]
+    pub ingress_services: Vec<String>,
+    /// For what is in front of `ingressServices`, and for a controller that does not stamp its synchronisations on the
+    /// Service: a change counts as in force this long after it was written. Where it is needed and not set, nothing
+    /// confirms a change, and the run waits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "span")]
     pub confirm_after: Option<Span>,
@@ -114,20 +141,25 @@ mod tests {
         let label = json!({"podLabel": {"key": "serving"}});
         let spec: LeverSpec = serde_json::from_value(label).unwrap();
         assert_eq!(spec.pod_label.map(|label| label.value).as_deref(), Some("true"));
-        for text in [json!({"tkeService": {}}), json!({"none": {}})] {
+        for text in [json!({"tkeService": {}}), json!({"tkePod": {}}), json!({"none": {}})] {
             let spec: LeverSpec = serde_json::from_value(text.clone()).unwrap();
             assert_eq!(serde_json::to_value(spec).unwrap(), text);
         }
         let schema = serde_json::to_string(&schemars::schema_for!(LeverSpec)).unwrap();
-        assert_eq!(schema.matches("\"required\"").count(), 1, "only the label's key: {schema}");
+        let required = schema.matches("\"required\"").count();
+        assert_eq!(required, 3, "only the label's key, and who asks Tencent's API, where: {schema}");
     }
 
     #[test]
     fn a_full_lever_reads_as_in_the_guide() {
-        let text = json!({"tkeService": {"services": ["nginx"], "confirmAfter": "30s"}});
+        let api = json!({"region": "ap-guangzhou", "credentials": {"secret": "tencent"}});
+        let text = json!({"tkeService": {"services": ["nginx"], "confirmAfter": "30s", "confirmByApi": api.clone()}});
         let spec: LeverSpec = serde_json::from_value(text).unwrap();
-        let expected =
-            TkeServiceSpec { services: vec!["nginx".into()], confirm_after: Some(Span::seconds(30)) };
+        let expected = TkeServiceSpec {
+            services: vec!["nginx".into()],
+            confirm_after: Some(Span::seconds(30)),
+            confirm_by_api: Some(serde_json::from_value(api).unwrap()),
+        };
         assert_eq!(spec, LeverSpec { tke_service: Some(expected), ..LeverSpec::default() });
     }
 }

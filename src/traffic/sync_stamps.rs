@@ -14,6 +14,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::{Confirmation, annotation};
 use crate::workflow::span::Span;
@@ -40,6 +41,8 @@ pub struct WriteRecord {
     begun_before: Option<Timestamp>,
     /// In the answer no synchronisation was under way.
     was_idle: bool,
+    /// The end that the answer showed: one that begins later has another.
+    ended_before: Option<Timestamp>,
     /// The newest synchronisation that was seen under way.
     under_way: Option<Timestamp>,
 }
@@ -54,15 +57,23 @@ impl WriteRecord {
     /// From the answer to a write of the annotation `key`.
     #[must_use]
     pub fn of_answer(manager: &str, key: &str, answer: &Service, now: Timestamp) -> Self {
+        Self { server_time: written(&answer.metadata, key, manager), ..Self::of_look(manager, answer, now) }
+    }
+
+    /// From a look at the Service after a write to something else that its controller follows.
+    #[must_use]
+    pub fn of_look(manager: &str, live: &Service, now: Timestamp) -> Self {
+        let stamps = Stamps::read(live);
         let mut record = Self {
             manager: manager.to_owned(),
             at: Some(now),
-            server_time: written(answer, key, manager),
-            begun_before: Stamps::read(answer).ok().and_then(|stamps| stamps.begin),
-            was_idle: Stamps::read(answer).is_ok_and(Stamps::is_surely_idle),
+            server_time: None,
+            begun_before: stamps.as_ref().ok().and_then(|stamps| stamps.begin),
+            was_idle: stamps.as_ref().is_ok_and(|stamps| stamps.is_surely_idle()),
+            ended_before: stamps.ok().and_then(|stamps| stamps.end),
             under_way: None,
         };
-        record.saw(answer);
+        record.saw(live);
         record
     }
 
@@ -109,9 +120,9 @@ impl Stamps {
 /// The API server's time of the last write by `manager` that changed the annotation `key`; `None`
 /// when that manager does not own it, above all when it is not there.
 #[must_use]
-pub fn written(service: &Service, key: &str, manager: &str) -> Option<Timestamp> {
+pub fn written(metadata: &ObjectMeta, key: &str, manager: &str) -> Option<Timestamp> {
     let field = format!("f:{key}");
-    let entries = service.metadata.managed_fields.iter().flatten();
+    let entries = metadata.managed_fields.iter().flatten();
     entries
         .filter(|entry| entry.manager.as_deref() == Some(manager))
         .filter(|entry| {
@@ -131,57 +142,123 @@ pub(super) fn confirm(
     confirm_after: Option<Span>,
     now: Timestamp,
 ) -> Confirmation {
-    let stamps = match Stamps::read(live) {
-        Ok(stamps) => stamps,
-        Err(why) => return Confirmation::Unknown { why },
-    };
-    let server_time = written(live, key, &write.manager);
+    let server_time = written(&live.metadata, key, &write.manager);
     // Memory of another write than the live one is worth nothing.
-    let is_of_this_write = write.at.is_some() && write.server_time == server_time;
-    let clock = write.at.filter(|_| is_of_this_write);
-    let made = server_time.or(clock).map(second);
-    let (begin, end) = match (stamps.begin, stamps.end, confirm_after) {
-        (None, None, Some(after)) => return by_the_clock(live, key, write, after, now),
-        (None, None, None) => {
-            let why = format!(
-                "the load balancer's controller has put no {BEGIN} on the Service; set `confirmAfter` on the lever if it never does"
-            );
-            return Confirmation::Unknown { why };
+    let record = Some(write).filter(|write| write.at.is_some() && write.server_time == server_time);
+    let made = server_time.or(record.and_then(|record| record.at));
+    took_up(live, made, record, confirm_after, now)
+}
+
+/// Whether a synchronisation of the Service that surely began after the write `made` is over. `record`: what is
+/// remembered of just that write.
+pub(super) fn took_up(
+    live: &Service,
+    made: Option<Timestamp>,
+    record: Option<&WriteRecord>,
+    confirm_after: Option<Span>,
+    now: Timestamp,
+) -> Confirmation {
+    let made = made.map(second);
+    let (begin, end) = match (last(live), confirm_after) {
+        (Last::Ended { begin, end }, _) => (begin, end),
+        (Last::None, Some(after)) => {
+            return made.map_or_else(without_record, |made| after_a_while(made, after, now));
         }
-        (None, Some(_), _) => {
-            return Confirmation::Unknown { why: format!("there is an {END} without a {BEGIN}") };
-        }
-        (Some(begin), None, _) => return Confirmation::Pending { why: under_way(begin) },
-        (Some(begin), Some(end), _) => (begin, end),
+        (last, _) => return last.confirms_nothing(),
     };
     let Some(made) = made else { return without_record() };
-    if end < begin {
-        return Confirmation::Pending { why: under_way(begin) };
-    }
     if begin < made {
-        let why =
-            format!("no synchronisation has begun since the write at {made}; the last began at {begin}");
-        return Confirmation::Pending { why };
+        return not_since(&format!("the write at {made}"), begin);
     }
     if begin == made {
         let why = format!("the synchronisation began in the second of the write, {made}");
         // One that was there at the write is not ours; ours shows soon, unless it began in that second, too.
-        let older = is_of_this_write && write.begun_before == Some(begin);
+        let older = record.is_some_and(|record| record.begun_before == Some(begin));
         return if older && now < later(end, PATIENCE) {
             Confirmation::Pending { why }
         } else {
             Confirmation::Doubtful { why }
         };
     }
-    let is_its_own_end =
-        end > begin || (is_of_this_write && write.was_idle) || write.under_way == Some(begin);
+    let is_its_own_end = end > begin
+        || record.is_some_and(|record| {
+            let is_new = record.was_idle && record.ended_before.is_none_or(|before| before < begin);
+            is_new || record.under_way == Some(begin)
+        });
     if is_its_own_end {
-        // Seconds are cut off: it was over at the end of that second, and now.
-        return Confirmation::Confirmed { at: now.min(later(end, SignedDuration::from_secs(1))) };
+        return ended(end, now);
     }
     let why = format!("the end at {end} may be that of the synchronisation before the one that began then");
     // If ours is still under way its own end will tell, without another write.
     if now < later(end, PATIENCE) { Confirmation::Pending { why } } else { Confirmation::Doubtful { why } }
+}
+
+/// Whether a synchronisation that began at this moment or later is over. Weaker than [`took_up`]: one that began in
+/// the same second may have read before it. For what costs no request when it is believed too soon.
+pub(super) fn passed(
+    live: &Service,
+    since: Timestamp,
+    confirm_after: Option<Span>,
+    now: Timestamp,
+) -> Confirmation {
+    let since = second(since);
+    match (last(live), confirm_after) {
+        (Last::Ended { begin, end }, _) if begin >= since => ended(end, now),
+        (Last::Ended { begin, .. }, _) => not_since(&since.to_string(), begin),
+        (Last::None, Some(after)) => after_a_while(since, after, now),
+        (last, _) => last.confirms_nothing(),
+    }
+}
+
+/// What the stamps say of the last synchronisation.
+enum Last {
+    /// There never was one.
+    None,
+    /// It is under way since then.
+    UnderWay(Timestamp),
+    /// It is over.
+    Ended { begin: Timestamp, end: Timestamp },
+    /// They make no sense.
+    Unreadable(String),
+}
+
+impl Last {
+    /// What that means where it is not a synchronisation that is over.
+    fn confirms_nothing(self) -> Confirmation {
+        match self {
+            Self::None => Confirmation::Unknown {
+                why: format!(
+                    "the load balancer's controller has put no {BEGIN} on the Service; set `confirmAfter` on the lever if it never does"
+                ),
+            },
+            Self::UnderWay(begin) | Self::Ended { begin, .. } => {
+                Confirmation::Pending { why: format!("a synchronisation is under way since {begin}") }
+            }
+            Self::Unreadable(why) => Confirmation::Unknown { why },
+        }
+    }
+}
+
+fn last(live: &Service) -> Last {
+    match Stamps::read(live) {
+        Err(why) => Last::Unreadable(why),
+        Ok(Stamps { begin: None, end: None }) => Last::None,
+        Ok(Stamps { begin: None, end: Some(_) }) => {
+            Last::Unreadable(format!("there is an {END} without a {BEGIN}"))
+        }
+        Ok(Stamps { begin: Some(begin), end: Some(end) }) if end >= begin => Last::Ended { begin, end },
+        Ok(Stamps { begin: Some(begin), end: _ }) => Last::UnderWay(begin),
+    }
+}
+
+fn not_since(what: &str, begin: Timestamp) -> Confirmation {
+    let why = format!("no synchronisation has begun since {what}; the last began at {begin}");
+    Confirmation::Pending { why }
+}
+
+/// Seconds are cut off: it was over at the end of that second, and now.
+fn ended(end: Timestamp, now: Timestamp) -> Confirmation {
+    Confirmation::Confirmed { at: now.min(later(end, SignedDuration::from_secs(1))) }
 }
 
 /// Whether the value is in force where nothing tells but the time since it was written.
@@ -192,33 +269,26 @@ pub(super) fn by_the_clock(
     after: Span,
     now: Timestamp,
 ) -> Confirmation {
-    let server_time = written(live, key, &write.manager);
+    let server_time = written(&live.metadata, key, &write.manager);
     // Memory of another write than the live one is worth nothing.
     let clock = write.at.filter(|_| write.server_time == server_time);
-    match server_time.or(clock).map(second) {
-        Some(made) => after_a_while(made, after, now),
-        None => without_record(),
-    }
+    server_time.or(clock).map_or_else(without_record, |made| after_a_while(made, after, now))
 }
 
-fn without_record() -> Confirmation {
+pub(super) fn without_record() -> Confirmation {
     Confirmation::Doubtful { why: "nothing tells when the annotation was written last".to_owned() }
 }
 
 /// Without stamps: by the user's word, from the end of the second of the write.
-fn after_a_while(made: Timestamp, after: Span, now: Timestamp) -> Confirmation {
+pub(super) fn after_a_while(made: Timestamp, after: Span, now: Timestamp) -> Confirmation {
     let span = SignedDuration::try_from(after.duration()).unwrap_or(SignedDuration::MAX);
-    let at = later(later(made, SignedDuration::from_secs(1)), span);
+    let at = later(later(second(made), SignedDuration::from_secs(1)), span);
     if now >= at {
         return Confirmation::Confirmed { at };
     }
     Confirmation::Pending {
         why: format!("counts as in force at {at}, `confirmAfter` {after} after the write"),
     }
-}
-
-fn under_way(begin: Timestamp) -> String {
-    format!("a synchronisation is under way since {begin}")
 }
 
 /// Fractions cut off, as the stamps and `managedFields` have them.

@@ -74,9 +74,10 @@ impl Guard {
             }),
             Self::LeversConfirmed => turn.seen.levers.iter().find_map(|lever| match &lever.confirmed {
                 Confirmation::Confirmed(_) => None,
-                Confirmation::Pending(why) | Confirmation::Doubtful(why) | Confirmation::Unknown(why) => {
-                    Some(format!("{}: {why}", lever.name))
-                }
+                Confirmation::Pending(why)
+                | Confirmation::Doubtful(why)
+                | Confirmation::Unknown(why)
+                | Confirmation::Refused(why) => Some(format!("{}: {why}", lever.name)),
             }),
             Self::Drained => undrained(turn.plan, run, turn.seen.drains.get(&record.uid)),
             Self::OthersServe => {

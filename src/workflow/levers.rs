@@ -52,6 +52,11 @@ pub fn hold(turn: &mut Turn<'_>, run: &mut Run, what: &str) -> Option<Next> {
             Confirmation::Unknown(why) => {
                 return Some(wait(format!("{what}: {}: {why}", lever.name)).into());
             }
+            // It may come right by itself, and whoever could help is told at once.
+            Confirmation::Refused(why) => {
+                let wait = wait(format!("{what}: {}: {why}", lever.name)).until(later(turn.now, LOOK_AGAIN));
+                return Some(wait.stalled(Reason::LeverNotConfirmed).into());
+            }
         }
     }
     let settled = later(since, turn.plan.settle);

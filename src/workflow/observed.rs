@@ -174,6 +174,8 @@ pub enum Confirmation {
     Doubtful(String),
     /// It cannot be told at all.
     Unknown(String),
+    /// Not as far as can be told, and the load balancer's controller says what keeps it.
+    Refused(String),
 }
 
 /// What the probes say about one pod.

@@ -176,6 +176,22 @@ mod tests {
     }
 
     #[test]
+    fn they_stand_in_an_object_as_their_text() {
+        let set: OrdinalSet = [0, 1, 2, 7].into_iter().collect();
+        let text = String::from(set.clone());
+        assert_eq!(text, "0-2,7");
+        assert_eq!(OrdinalSet::try_from(text), Ok(set));
+        assert!(OrdinalSet::try_from("x".to_owned()).is_err());
+    }
+
+    #[test]
+    fn a_set_has_its_own_and_no_others() {
+        let [some, all]: [OrdinalSet; 2] = [[1, 2].into_iter().collect(), [1, 2, 5].into_iter().collect()];
+        assert!(all.is_superset(&some) && all.is_superset(&all) && !some.is_superset(&all));
+        assert!(all.clone().into_iter().eq(all.iter()) && all.into_iter().eq([1, 2, 5]));
+    }
+
+    #[test]
     fn a_list_may_be_as_long_as_no_stateful_set_is() {
         assert_eq!("0-99998,200000".parse::<OrdinalSet>().unwrap().len(), 100_000);
     }

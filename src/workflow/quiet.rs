@@ -169,6 +169,15 @@ mod tests {
     }
 
     #[test]
+    fn a_sample_holds_for_as_long_as_it_may_and_no_longer() {
+        let mut window = window();
+        window.push(at(0), count(0));
+        window.push(at(6), count(0));
+        assert_eq!(window.view(at(12)), DrainView::Quiet(at(6)));
+        assert!(matches!(window.view(at(13)), DrainView::Unknown(_)));
+    }
+
+    #[test]
     fn new_connections_that_nothing_explains_hold_the_drain_at_zero_open_ones() {
         let mut window = window();
         window.push(at(0), Sample::Count { connections: 0, new_per_second: Some(9.0) });
@@ -181,6 +190,9 @@ mod tests {
         let unknown = DrainView::Unknown("x".into());
         let busy = DrainView::Busy { connections: 2, why: "2".into() };
         assert_eq!(together([DrainView::Quiet(at(3)), busy.clone()]), busy);
+        let busier = DrainView::Busy { connections: 3, why: "3".into() };
+        assert_eq!(together([busy.clone(), busier.clone()]), busier);
+        assert_eq!(together([busier.clone(), busy.clone()]), busier);
         assert_eq!(together([busy, unknown.clone()]), unknown);
         assert_eq!(together([DrainView::Quiet(at(3)), DrainView::Quiet(at(2))]), DrainView::Quiet(at(2)));
         assert!(matches!(together([]), DrainView::Unknown(_)));

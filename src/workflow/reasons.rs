@@ -159,3 +159,14 @@ impl fmt::Display for Problem {
         write!(f, "{}: {}", self.reason, self.text)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_says_its_reason_and_its_sentence() {
+        let problem = Problem::new(Reason::NoCapacity, "One replica and no surge");
+        assert_eq!(problem.to_string(), "NoCapacity: One replica and no surge");
+    }
+}

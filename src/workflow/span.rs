@@ -117,6 +117,15 @@ mod tests {
     }
 
     #[test]
+    fn it_stands_in_an_object_as_its_text_and_is_a_duration() {
+        let span = Span::try_from("90s".to_owned()).unwrap();
+        assert_eq!(String::from(span), "1m30s");
+        assert_eq!(Duration::from(span), Duration::from_secs(90));
+        assert!(Span::try_from("90".to_owned()).is_err());
+        assert_eq!("999999h".parse::<Span>().unwrap().duration(), Duration::from_hours(999_999));
+    }
+
+    #[test]
     fn negative_unknown_and_disordered_lengths_are_refused() {
         for text in ["-3m", "1d", "", "10", "s", "5s1m", "1m1m", "1.5s", "10000000s"] {
             assert!(text.parse::<Span>().is_err(), "{text}");

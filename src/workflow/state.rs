@@ -276,7 +276,7 @@ pub struct Saved {
 pub struct SavedLever {
     /// The lever's kind.
     pub lever: String,
-    /// The Service that it writes, or the key of the pods' label.
+    /// The Service that it writes, or what it writes on the pods.
     pub name: String,
     /// The whole old value; none: it was absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -8,7 +8,7 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use jiff::Timestamp;
 use lossless_upgrade::api::LosslessUpgrade;
-use lossless_upgrade::controller::observe::Allowed;
+use lossless_upgrade::controller::observe::{Allowed, Endpoint};
 use lossless_upgrade::controller::{self, Context};
 use lossless_upgrade::runtime::clock::Clock;
 use lossless_upgrade::runtime::metrics::Metrics;
@@ -88,6 +88,7 @@ impl FakeCluster {
                     process: "operator".to_owned(),
                     counter_image: Some("lossless-upgrade:dev".to_owned()),
                     prometheus_allow: Allowed::default(),
+                    tencent: Endpoint::parse(Endpoint::DEFAULT).unwrap(),
                     allow_exec: false,
                     clock: Clock::system(),
                     metrics: Metrics::new().unwrap(),

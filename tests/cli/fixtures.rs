@@ -80,6 +80,7 @@ pub fn object(world: &World) -> LosslessUpgrade {
         levers: Vec::new(),
         probes: Vec::new(),
         nudges: Nudges::default(),
+        clouds: BTreeMap::new(),
         warnings: Vec::new(),
     };
     let now = world.time();

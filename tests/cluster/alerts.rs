@@ -9,7 +9,7 @@ use futures::future::{FutureExt, LocalBoxFuture};
 use kube::api::DeleteParams;
 use lab::balancer::{Behaviour, Fault};
 use lab::load::Profile;
-use lab::prometheus::{self, Alert, Prometheus};
+use lab::prometheus::{self, Alert, Prometheus, Scraped};
 use lab::scenario::{App, ScenarioError, Stage, until};
 use libtest_mimic::Failed;
 use serde_json::{Value, json};
@@ -25,9 +25,8 @@ const STALLED: &str = "LosslessUpgradeStalled";
 /// Meanwhile every query of the dashboards has an answer.
 pub fn fired(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), Failed>> {
     async move {
-        if lab::paths::find_program(prometheus::PROGRAM).is_none() {
-            println!("SKIPPED: no Prometheus here: apt-get install -y --no-install-recommends prometheus");
-            return if in_ci() { Err("there must be one in CI".into()) } else { Ok(()) };
+        if !has_prometheus()? {
+            return Ok(());
         }
         // No request that takes long: what is waited for here is the alert.
         let (began, load) = (lab::clock::now(), Profile { long_per_second: 0.0, ..light() });
@@ -86,10 +85,23 @@ pub fn fired(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), Failed
     .boxed_local()
 }
 
+/// Whether there is a Prometheus on this machine; in CI there must be one.
+pub fn has_prometheus() -> Result<bool, Failed> {
+    let found = lab::paths::find_program(prometheus::PROGRAM).is_some();
+    if !found {
+        println!("SKIPPED: no Prometheus here: apt-get install -y --no-install-recommends prometheus");
+        if in_ci() {
+            return Err("there must be one in CI".into());
+        }
+    }
+    Ok(found)
+}
+
 /// With the shipped rules, which hold for a second only.
 async fn start(stage: &Stage) -> Result<Prometheus, Failed> {
     let rules = fs::read_to_string(lab::paths::workspace().join("deploy/alerts/rules.yaml"))?;
-    let seen = Prometheus::start(stage.cluster(), &rules, Duration::from_secs(1)).await?;
+    let seen =
+        Prometheus::start(stage.cluster(), Scraped::operator(), &rules, Duration::from_secs(1)).await?;
     until("Prometheus has found both operators", Duration::from_secs(30), async || {
         Ok(match seen.now("sum(lossless_upgrade_leader) and count(lossless_upgrade_leader) == 2").await {
             Ok(found) if found.iter().any(|one| (one.value - 1.0).abs() < f64::EPSILON) => Ok(()),

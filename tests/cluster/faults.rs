@@ -16,7 +16,7 @@ use tokio::time::sleep;
 
 use crate::crash::as_undisturbed;
 use crate::harness::{
-    as_before, begin, drains, is_in, light, lossless_but, object_is, objects, phase, stalled, uids,
+    act, as_before, begin, drains, is_in, light, lossless_but, object_is, phase, stalled, uids,
 };
 use crate::writes::deletions;
 
@@ -117,13 +117,6 @@ async fn overwrite(stage: &Stage, namespace: &str) -> Result<Infallible, Scenari
         services.patch("nginx", &PatchParams::default(), &patch).await?;
         sleep(Duration::from_secs(5)).await;
     }
-}
-
-async fn act(stage: &Stage, namespace: &str, action: &str) -> Result<(), ScenarioError> {
-    let annotation = format!("lossless-upgrade.io/{action}");
-    let patch = Patch::Merge(json!({"metadata": {"annotations": {annotation: "now"}}}));
-    objects(stage, namespace).patch("nginx", &PatchParams::default(), &patch).await?;
-    Ok(())
 }
 
 /// Each part of the cluster and of the cloud fails for a while, each in the replacement of another

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures::future::LocalBoxFuture;
+use kube::api::{Patch, PatchParams};
 use kube::{Api, ResourceExt};
 use lab::balancer::Behaviour;
 use lab::load::Profile;
@@ -189,6 +190,14 @@ pub async fn drains(stage: &Stage, namespace: &str, after: usize) -> Result<(), 
         phase(object) == "Drain" && run.is_some_and(|run| run.updated.len() == after)
     };
     object_is(stage, namespace, &what, Duration::from_mins(3), is).await.map(drop)
+}
+
+/// The user's word on the object.
+pub async fn act(stage: &Stage, namespace: &str, action: &str) -> Result<(), ScenarioError> {
+    let annotation = format!("lossless-upgrade.io/{action}");
+    let patch = Patch::Merge(json!({"metadata": {"annotations": {annotation: "now"}}}));
+    objects(stage, namespace).patch("nginx", &PatchParams::default(), &patch).await?;
+    Ok(())
 }
 
 /// The reason why the object is stalled, if it is.

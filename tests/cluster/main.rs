@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that fails says so")]
 
 mod alerts;
+mod applications;
 mod chart;
 #[path = "../conformance/mod.rs"]
 mod checks;
@@ -21,7 +22,9 @@ mod interrupted;
 mod labels;
 mod operators;
 mod own_operator;
+mod pod_weights;
 mod policy;
+mod probes;
 mod refused;
 mod rights;
 mod rollback;
@@ -58,6 +61,19 @@ fn cases() -> Vec<Case> {
             labels::beside_a_cloud,
         ),
         beside("another cloud's annotation, whose controller says nothing", upgrades::huawei),
+        beside(
+            "a rolling update severs the clients of Redis, of an MQTT broker and of HAProxy",
+            applications::control,
+        ),
+        beside("Redis, for clients that block, publish and subscribe", applications::redis),
+        beside("an MQTT broker, for messages that must come", applications::mosquitto),
+        beside("nginx, for downloads longer than the grace period", applications::downloads),
+        beside("HAProxy as the application, by its own count", applications::haproxy),
+        beside(
+            "weights on the pods themselves, for two load balancers, in batches of two",
+            pod_weights::by_pod,
+        ),
+        beside("a pod that was not replaced gets its own weight back", pod_weights::put_back),
         beside("an image that never becomes Ready touches no serving pod", rollback::never_ready),
         beside("an image that restarts in its first soak is rolled back everywhere", rollback::flaky),
         beside("in mid-run the policy refuses other replicas, and lets an upgrade pass", policy::guarded),
@@ -77,6 +93,8 @@ fn cases() -> Vec<Case> {
             "the chart in one namespace, upgraded from itself in mid-run, leaves nothing when removed",
             chart::whole_life,
         ),
+        outside("a Prometheus counts, and while it is away nothing goes on", probes::prometheus),
+        outside("a command in the pods counts, and another one nudges once", probes::exec),
         outside("an operator killed at random moments ends as if nothing had been", crash::at_random),
         outside(
             "an operator that meets one fault of each kind at random calls ends as if nothing had been",
@@ -93,6 +111,7 @@ fn cases() -> Vec<Case> {
             "a load balancer that never answers stalls the run, and nothing is deleted",
             interrupted::frozen,
         ),
+        alone("a cloud that refuses says why in the object, and nothing is deleted", pod_weights::told_why),
         alone("a run that stands still fires its alert, and all that is shown tells the same", alerts::fired),
         alone("a leader deleted, killed and frozen is followed within 20 s", operators::struck),
         alone("a kubelet, an API server, an etcd and a cloud that fail for a while", faults::parts),

@@ -66,20 +66,35 @@ pub struct Operator {
 impl Operator {
     /// Starts one that speaks with the API server directly.
     pub fn start(stage: &Stage, namespace: &'static str) -> Result<Self, LabError> {
-        Self::spawn(&format!("operator-{namespace}"), namespace, stage.cluster().kubeconfig())
+        Self::start_with(stage, namespace, &[])
+    }
+
+    /// Starts one with more arguments.
+    pub fn start_with(
+        stage: &Stage,
+        namespace: &'static str,
+        more: &'static [&'static str],
+    ) -> Result<Self, LabError> {
+        Self::spawn(&format!("operator-{namespace}"), namespace, stage.cluster().kubeconfig(), more)
     }
 
     /// Starts one that speaks through a gate.
     pub fn start_behind(gate: &Gate, namespace: &'static str) -> Result<Self, LabError> {
-        Self::spawn(&format!("operator-{namespace}-gate"), namespace, gate.kubeconfig()?)
+        Self::spawn(&format!("operator-{namespace}-gate"), namespace, gate.kubeconfig()?, &[])
     }
 
-    fn spawn(name: &str, namespace: &'static str, kubeconfig: PathBuf) -> Result<Self, LabError> {
+    fn spawn(
+        name: &str,
+        namespace: &'static str,
+        kubeconfig: PathBuf,
+        more: &'static [&'static str],
+    ) -> Result<Self, LabError> {
         let command = move || {
             let mut command = Command::new(env!("CARGO_BIN_EXE_lossless-upgrade"));
             command
                 .args(["run", "--namespace", namespace, "--metrics-address", "127.0.0.1:0"])
                 .args(["--counter-image", "lossless-upgrade:lab"])
+                .args(more)
                 .env("KUBECONFIG", &kubeconfig);
             command
         };

@@ -48,6 +48,16 @@ pub fn at_apply(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), Fai
                 change("/traffic/levers", json!([{"tkeService": {}}, {"none": {}}])),
                 "stands alone",
             ),
+            (
+                "both weights of TKE",
+                change("/traffic/levers", json!([{"tkeService": {}}, {"tkePod": {}}])),
+                "exclude each other",
+            ),
+            (
+                "an Ingress without a time",
+                change("/traffic/levers", json!([{"tkePod": {"ingressServices": ["web"]}}])),
+                "need confirmAfter",
+            ),
             ("size 0", change("/batches", json!({"size": 0})), "spec.batches.size must be"),
             ("size 0 %", change("/batches", json!({"size": "0%"})), "spec.batches.size must be"),
             ("surge 101 %", change("/surge", json!({"replicas": "101%"})), "spec.surge.replicas must be"),
@@ -140,6 +150,14 @@ fn set(replicas: u32, strategy: &str) -> Value {
     })
 }
 
+/// Its pods have weights of their own.
+fn weighed() -> Value {
+    let mut set = set(1, "OnDelete");
+    let weight = json!({"service.cloud.tencent.com/custom-weight": "50"});
+    set["spec"]["template"]["metadata"]["annotations"] = weight;
+    set
+}
+
 fn service(name: &str, kind: &str, app: &str, weights: Option<&str>) -> Value {
     let annotations = weights.map(|weights| json!({"service.cloud.tencent.com/lb-rs-weight": weights}));
     json!({
@@ -182,6 +200,14 @@ fn obstacles() -> Vec<Obstacle> {
             vec![service("nginx", "LoadBalancer", "nginx", Some("{weights"))],
             wanted(|_| {}),
         ),
+        make(
+            "indirect",
+            "LeverUnusable",
+            set(1, "OnDelete"),
+            vec![front()],
+            wanted(|spec| spec["traffic"]["levers"] = json!([{"tkePod": {}}])),
+        ),
+        make("weighed-twice", "LeverUnusable", weighed(), vec![front()], wanted(|_| {})),
         make(
             "lonely",
             "NoCapacity",

@@ -134,7 +134,7 @@ pub fn managed_fields(ground: Ground) -> LocalBoxFuture<'static, ()> {
                 let parameters =
                     PatchParams { field_manager: Some(manager.into()), ..PatchParams::default() };
                 let answer = api.patch("managed", &parameters, &annotate(key, value)).await.unwrap();
-                written(&answer, "lever", MANAGER)
+                written(&answer.metadata, "lever", MANAGER)
             }
         };
         let first = write(MANAGER, "lever", Some("1")).await.expect("a record");

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use jiff::SignedDuration;
-use lossless_upgrade::controller::observe::Allowed;
+use lossless_upgrade::controller::observe::{Allowed, Endpoint};
 use lossless_upgrade::controller::{self, Context};
 use lossless_upgrade::runtime::clock::Clock;
 use lossless_upgrade::runtime::metrics::Metrics;
@@ -254,6 +254,7 @@ impl Process {
             process: format!("operator-{id}"),
             counter_image: Some("lossless-upgrade:dev".to_owned()),
             prometheus_allow: Allowed::default(),
+            tencent: Endpoint::parse(Endpoint::DEFAULT).expect("an endpoint"),
             allow_exec: false,
             clock: Clock::beginning_at(wall),
             metrics: Metrics::new().expect("metrics"),

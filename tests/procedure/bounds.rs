@@ -117,3 +117,49 @@ fn an_abort_waits_for_others_before_the_surge_goes_and_for_nobody_where_there_is
     assert!(with >= patience && with < patience + 120, "{with} s, and others are waited for {patience} s");
     assert!(without < patience, "{without} s");
 }
+
+#[test]
+fn a_surge_that_stops_serving_is_waited_for_and_is_no_lack_of_replicas() {
+    // With one pod before anything of it was deleted, with several before the next one is taken out.
+    for (replicas, step) in [(1, Step::Drain), (3, Step::Soak)] {
+        let mut world = upgrade(replicas, one_by_one());
+        until(&mut world, step, BatchKind::Serving);
+        let end = world.now + 3600;
+        world.cluster.pods.get_mut(&replicas).unwrap().sick_until = end;
+        world.run_until(600, |world| world.memory.stalled.is_some());
+        assert_eq!(world.memory.stalled, Some(Reason::OthersNotReady), "{}", world.tale());
+        assert!(world.attached(0), "{}", world.tale());
+        world.acquit();
+    }
+}
+
+#[test]
+fn a_surge_that_somebody_takes_away_after_the_last_pod_is_not_added_again() {
+    let mut world = upgrade(2, one_by_one());
+    let last = world.run_until(600, |world| {
+        let run = world.state.run.as_ref();
+        run.is_some_and(|run| run.step == Step::Soak && run.batch.ordinals.contains(1))
+    });
+    assert!(last, "{}", world.tale());
+    world.set_replicas(2);
+    let again = world.run_until(600, |world| world.cluster.set.as_ref().is_some_and(|set| set.replicas > 2));
+    assert!(!again && world.state.run.is_none(), "{}", world.tale());
+    all_at(&world, "v2");
+}
+
+#[test]
+fn a_rollback_begins_with_the_surge_that_is_to_stand_in_for_the_others() {
+    let mut world = upgrade(3, one_by_one());
+    let second = world.run_until(600, |world| {
+        let run = world.state.run.as_ref();
+        run.is_some_and(|run| run.step == Step::Drain && run.batch.ordinals.contains(1))
+    });
+    assert!(second, "{}", world.tale());
+    world.act("rollback");
+    let image = |world: &World, ordinal| world.cluster.pods.get(&ordinal).map(|pod| pod.image.clone());
+    let back = |world: &World, ordinal| image(world, ordinal).as_deref() == Some("v1");
+    assert!(world.run_until(600, |world| back(world, 3) || back(world, 0)), "{}", world.tale());
+    assert!(back(&world, 3) && !back(&world, 0), "{}", world.tale());
+    finish(&mut world);
+    all_at(&world, "v1");
+}

@@ -178,6 +178,19 @@ fn a_lever_that_is_never_confirmed_stalls_the_run_and_nothing_is_deleted() {
 }
 
 #[test]
+fn what_the_load_balancers_controller_complains_of_is_said_at_once_and_nothing_is_deleted_meanwhile() {
+    let mut world = upgrade(3, one_by_one());
+    world.happens("the load balancer's controller is refused by its cloud");
+    world.balancers[0].manner = balancer::Manner::Complains;
+    let mut world = tell("lever_refused", world);
+    assert!(world.counts.deleted.is_empty() && world.memory.stalled.is_some());
+    world.balancers[0].manner = balancer::Manner::Follows;
+    world.run_until(1000, World::at_rest);
+    world.acquit();
+    assert_eq!(outcome(&world), Outcome::Succeeded);
+}
+
+#[test]
 fn a_doubtful_confirmation_is_settled_by_writing_once_more() {
     let mut world = upgrade(2, one_by_one());
     world.balancers[0].manner = balancer::Manner::Vague;

@@ -16,8 +16,14 @@ pub enum Manner {
     Follows,
     /// It does nothing, and says nothing.
     Deaf,
+    /// It does nothing, and its controller says why.
+    Complains,
     /// It follows, but whether a first write was seen cannot be told; a second one settles it.
     Vague,
+}
+
+impl Manner {
+    pub const ALL: [Self; 4] = [Self::Follows, Self::Deaf, Self::Complains, Self::Vague];
 }
 
 /// What the operator writes for it.
@@ -137,7 +143,8 @@ impl Balancer {
 
     /// One second.
     pub fn tick(&mut self, now: i64) {
-        if self.manner != Manner::Deaf && self.due.is_some_and(|due| now >= due) {
+        let follows = !matches!(self.manner, Manner::Deaf | Manner::Complains);
+        if follows && self.due.is_some_and(|due| now >= due) {
             self.in_force = self.value.clone();
             self.due = None;
         }
@@ -183,6 +190,9 @@ impl Balancer {
     }
 
     fn confirmation(&self, since: Timestamp) -> Confirmation {
+        if self.due.is_some() && self.manner == Manner::Complains {
+            return Confirmation::Refused("the cloud answers E4009 arrears".into());
+        }
         if self.due.is_some() {
             return Confirmation::Pending("no sync since the write".into());
         }

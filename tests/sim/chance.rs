@@ -180,7 +180,7 @@ pub fn event() -> impl Strategy<Value = Event> {
         2 => (ordinal.clone(), 1..120_i64).prop_map(|(ordinal, seconds)| Event::NodeLost(ordinal, seconds)),
         4 => edit().prop_map(Event::Edit),
         1 => any::<bool>().prop_map(Event::OnDelete),
-        3 => (0..2_usize, select(vec![balancer::Manner::Follows, balancer::Manner::Deaf, balancer::Manner::Vague]))
+        3 => (0..2_usize, select(balancer::Manner::ALL.to_vec()))
             .prop_map(|(index, manner)| Event::Balancer(index, manner)),
         1 => (0..2_usize, any::<bool>()).prop_map(|(index, hidden)| Event::Unreadable(index, hidden)),
         3 => (0..2_usize).prop_map(Event::Overwrite),

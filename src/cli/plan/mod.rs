@@ -28,7 +28,7 @@ use super::text::Paint;
 use super::{Answer, Format, object_name, written};
 use crate::api::{LosslessUpgrade, plan as numbers, record};
 use crate::controller::Guarded;
-use crate::controller::observe::{self, Allowed, Eye, Look};
+use crate::controller::observe::{self, Allowed, Endpoint, Eye, Look};
 use crate::workflow::{obstacles, plan::Plan};
 use forecast::{Forecast, Why};
 use world::Assumptions;
@@ -66,6 +66,10 @@ pub struct Trust {
     /// Which Prometheus the `prometheus` probe may ask, as the operator was told; it is asked from here
     #[arg(long, value_name = "URL", value_delimiter = ',')]
     prometheus_allow: Vec<String>,
+    /// Where Tencent's API is, as the operator was told; it is asked from here
+    /// [default: `https://{service}.tencentcloudapi.com`]
+    #[arg(long, value_name = "URL")]
+    tencent_endpoint: Option<String>,
 }
 
 /// An object with what the operator would see of its cluster.
@@ -116,6 +120,8 @@ pub async fn see(
 ) -> Result<Seen, CliError> {
     let allowed = Allowed::parse(&trust.prometheus_allow)
         .map_err(|problem| CliError::Senseless(format!("--prometheus-allow: {problem}")))?;
+    let tencent = Endpoint::parse(trust.tencent_endpoint.as_deref().unwrap_or(Endpoint::DEFAULT))
+        .map_err(|problem| CliError::Senseless(format!("--tencent-endpoint: {problem}")))?;
     let mut object = match (&subject.name, &subject.filename) {
         (Some(name), _) => cluster.upgrade(name).await?,
         (None, Some(file)) => read(file)?,
@@ -138,6 +144,7 @@ pub async fn see(
         process: "kubectl-lu",
         counter_image: Some(image.unwrap_or(COUNTER_IMAGE)),
         prometheus_allow: &allowed,
+        tencent: &tencent,
         // Whether the operator may, it says itself; here the commands run with the user's rights.
         allow_exec: true,
         clock: cluster.clock,

@@ -1,6 +1,7 @@
 //! What the levers hold: Service by Service, or pod by pod.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Pod, Service};
@@ -13,7 +14,7 @@ use crate::controller::error::Error;
 use crate::controller::names::{FENCE, MANAGER};
 use crate::controller::session::Session;
 use crate::traffic::pods::{self as of_pods, SERVICE_NAME};
-use crate::traffic::{self, Lever, LeverKind, OnPods, OnService, Site, Target, WriteRecord};
+use crate::traffic::{self, CloudQuestion, Lever, LeverKind, OnPods, OnService, Site, Target, WriteRecord};
 use crate::workflow::observed::{Confirmation, Held, LeverView, Observed, Site as WrittenSite};
 use crate::workflow::ordinals::{Ordinal, OrdinalSet};
 use crate::workflow::state::{SavedLever, State};
@@ -39,6 +40,12 @@ fn is_of(lever: &dyn Lever, saved: &SavedLever) -> bool {
         }
 }
 
+/// Whether the run knows what it has to put back of the lever. One that came into the spec in mid-run is the next
+/// run's: what it wrote, nobody would take off again.
+fn is_of_run(state: &State, lever: &dyn Lever) -> bool {
+    state.saved.iter().flat_map(|saved| &saved.levers).any(|saved| is_of(lever, saved))
+}
+
 /// What a lever writes, as it is called in sentences.
 pub fn lever_title(saved: &SavedLever) -> String {
     LeverKind::named(&saved.lever).map_or_else(|| saved.lever.clone(), |kind| kind.title(&saved.name))
@@ -60,25 +67,30 @@ pub struct Question<'a> {
 
 /// Looks at everything that the run has saved an old value of.
 pub async fn look(
-    question: Question<'_>,
+    question: &Question<'_>,
     session: &mut Session,
     look: &mut Look,
     seen: &mut Observed,
 ) -> Result<(), Error> {
     let none = BTreeMap::new();
     let target = target(question.name, look.set.as_ref(), &none);
+    look.levers.retain(|(lever, _)| is_of_run(question.state, lever.as_ref()));
     for (lever, services) in &mut look.levers {
         let saved = question.state.saved.iter().flat_map(|saved| &saved.levers);
         for saved in saved.filter(|saved| is_of(lever.as_ref(), saved)) {
             match lever.site() {
                 Site::Nothing => {}
                 Site::Services(lever) => {
-                    let (view, live) = on_service(&question, lever, saved, &target, session).await?;
+                    let wanted = Wanted {
+                        detached: detached(question.state, &look.pods, seen),
+                        clouds: &mut look.clouds,
+                    };
+                    let (view, live) = on_service(question, lever, saved, &target, session, wanted).await?;
                     seen.levers.push(view);
                     services.extend(live);
                 }
                 Site::Pods(lever) => {
-                    let (view, reaching) = on_pods(&question, lever, saved, &look.pods, session).await?;
+                    let (view, reaching) = on_pods(question, lever, saved, &look.pods, session).await?;
                     seen.levers.push(view);
                     *services = reaching;
                 }
@@ -88,6 +100,59 @@ pub async fn look(
     Ok(())
 }
 
+/// What the cloud is asked about.
+struct Wanted<'a> {
+    /// The detached pods that may have connections, by uid.
+    detached: BTreeMap<String, (String, IpAddr)>,
+    clouds: &'a mut BTreeMap<(LeverKind, String), CloudQuestion>,
+}
+
+/// A pod without an address has no connections, and one that was never Ready owes nothing: it may well be missing in a
+/// load balancer that takes in Ready pods only.
+fn detached(
+    state: &State,
+    pods: &BTreeMap<Ordinal, Pod>,
+    seen: &Observed,
+) -> BTreeMap<String, (String, IpAddr)> {
+    let all = pods.iter().filter(|(ordinal, _)| state.detached.contains(**ordinal));
+    let all = all.filter(|(ordinal, _)| {
+        seen.pods.get(ordinal).is_none_or(|view| !view.never_ready && !view.terminating)
+    });
+    all.filter_map(|(_, pod)| of_cloud(pod)).collect()
+}
+
+/// Uid, name and address.
+pub fn of_cloud(pod: &Pod) -> Option<(String, (String, IpAddr))> {
+    let ip = pod.status.as_ref()?.pod_ip.as_ref()?.parse().ok()?;
+    Some((pod.metadata.uid.clone()?, (pod.name_any(), ip)))
+}
+
+/// Both must say so: the controller in the cluster, and then the cloud where it is to be asked. `confirmed` is what the
+/// first one says.
+fn by_cloud(
+    confirmed: traffic::Confirmation,
+    lever: &dyn OnService,
+    live: &Service,
+    session: &Session,
+    wanted: Wanted<'_>,
+) -> traffic::Confirmation {
+    let (Some(spec), traffic::Confirmation::Confirmed { at }) = (lever.confirm_by_api(), &confirmed) else {
+        return confirmed;
+    };
+    if wanted.detached.is_empty() {
+        return confirmed;
+    }
+    let value = lever.value(live).map(str::to_owned);
+    let question = match CloudQuestion::new(spec, live, value, wanted.detached) {
+        Ok(question) => question,
+        Err(why) => return traffic::Confirmation::Unknown { why },
+    };
+    let written = (lever.kind(), live.name_any());
+    let answer = session.asking.answer(&written, &question, *at);
+    wanted.clouds.insert(written, question);
+    answer
+}
+
 /// A Service that is gone is Unreadable: nothing is known of its connections.
 async fn on_service(
     question: &Question<'_>,
@@ -95,6 +160,7 @@ async fn on_service(
     saved: &SavedLever,
     target: &Target<'_>,
     session: &mut Session,
+    wanted: Wanted<'_>,
 ) -> Result<(LeverView, Option<Service>), Error> {
     let api: Api<Service> = Api::namespaced(question.client.clone(), question.namespace);
     let live = api.get_opt(&saved.name).await.map_err(Error::api("reading a Service"))?;
@@ -114,6 +180,7 @@ async fn on_service(
     let write = session.writes.entry(key.clone()).or_insert_with(|| WriteRecord::unknown(MANAGER));
     write.saw(&live);
     let confirmed = lever.confirmed(&live, write, question.now);
+    let confirmed = by_cloud(confirmed, lever, &live, session, wanted);
     let rendered = lever.render(&live, target, before, &OrdinalSet::new());
     let restored = rendered.is_ok_and(|rendered| rendered == value);
     let view = LeverView {
@@ -138,8 +205,11 @@ async fn on_pods(
     reaching.retain(|service| pods.values().any(|pod| lever.reaches(service, pod)));
     let slices = slices(question, &reaching).await?;
     let held_now = of_pods::held(lever, pods, &question.state.detached);
-    let confirmed = of_pods::confirmed(lever, pods, &reaching, &slices, question.now);
     let key = (lever.kind(), saved.name.clone());
+    let seen_by_us = (MANAGER, question.now);
+    let memory = session.pods.entry(key.clone()).or_default();
+    memory.saw(lever, pods, &reaching, seen_by_us);
+    let confirmed = of_pods::confirmed(lever, pods, &reaching, &slices, memory, seen_by_us);
     let basis = of_pods::basis(lever, pods);
     let view = LeverView {
         name: lever_title(saved),
@@ -197,3 +267,6 @@ fn unconfirmed(session: &mut Session, key: &(LeverKind, String), confirmation: C
     session.confirmed.remove(key);
     confirmation
 }
+
+#[cfg(test)]
+mod tests;

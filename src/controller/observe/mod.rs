@@ -1,6 +1,7 @@
 //! Reads only: the cluster as the procedure sees it. Everything is read from the API server at the
 //! moment of the look, so that no cache can be behind when something is deleted.
 
+mod complaints;
 mod levers;
 mod pods;
 mod preflight;
@@ -14,6 +15,7 @@ use kube::api::ListParams;
 use kube::runtime::reflector::Store;
 use kube::{Api, ResourceExt};
 
+use super::cloud::{self, Written};
 use super::error::Error;
 use super::names::{ABORT, RETRY, ROLLBACK};
 use super::session::Session;
@@ -24,7 +26,7 @@ use crate::drain::socket::{CounterSettings, counted_ports};
 use crate::drain::{self, Means, PodTarget, Probe};
 use crate::runtime::clock::Clock;
 use crate::runtime::metrics::Key;
-use crate::traffic::{self, Lever, Target};
+use crate::traffic::{self, CloudQuestion, Lever, Target};
 use crate::workflow::observed::{DrainView, Observed};
 use crate::workflow::ordinals::Ordinal;
 use crate::workflow::plan::Plan;
@@ -33,6 +35,7 @@ use crate::workflow::state::State;
 use crate::workflow::words::Actions;
 
 pub use crate::drain::prometheus::allow::Allowed;
+pub use crate::tencent::Endpoint;
 pub use levers::lever_title;
 pub use pods::{explained_per_second, of as pods_of, selector as pod_selector, view as pod_view};
 pub use preflight::selecting;
@@ -52,6 +55,8 @@ pub struct Look {
     pub probes: Vec<Box<dyn Probe>>,
     /// What is done to a pod when its drain begins.
     pub nudges: Nudges,
+    /// What a cloud is to be asked before a detach counts as confirmed.
+    pub clouds: BTreeMap<Written, CloudQuestion>,
     /// What the user should know and what does not stop the run.
     pub warnings: Vec<String>,
 }
@@ -67,12 +72,25 @@ pub struct Eye<'a> {
     pub counter_image: Option<&'a str>,
     /// Which addresses the probe `prometheus` may ask.
     pub prometheus_allow: &'a Allowed,
+    /// Where Tencent's API is.
+    pub tencent: &'a Endpoint,
     /// Commands may be run in pods.
     pub allow_exec: bool,
     /// Time.
     pub clock: Clock,
     /// All objects, to find a second one on a target.
     pub objects: &'a Store<Guarded>,
+}
+
+impl Eye<'_> {
+    /// What it asks a cloud with.
+    pub fn cloud(&self, namespace: &str) -> cloud::Means {
+        cloud::Means {
+            client: self.client.clone(),
+            namespace: namespace.to_owned(),
+            tencent: self.tencent.clone(),
+        }
+    }
 }
 
 /// Looks at everything that concerns the object.
@@ -95,7 +113,8 @@ pub async fn look(
             state,
             now: eye.clock.now(),
         };
-        levers::look(question, session, &mut look, &mut seen).await?;
+        levers::look(&question, session, &mut look, &mut seen).await?;
+        complaints::hear(&question, &look, &mut seen).await;
         distrust_other_ports(&look, &mut seen, state);
     } else if preflight::may_begin(plan, &seen) {
         preflight::look(eye, object, &mut look, &mut seen).await?;
@@ -151,6 +170,7 @@ async fn glance(
             std::sync::Arc::new(move || clock.now())
         },
         prometheus_allow: eye.prometheus_allow.clone(),
+        tencent: eye.tencent.clone(),
         allow_exec: eye.allow_exec,
     };
     let probes = object.spec.drain.probes.iter().map(|spec| drain::probe(spec, &means));
@@ -184,6 +204,7 @@ async fn glance(
         levers: levers.into_iter().map(|lever| (lever, Vec::new())).collect(),
         probes,
         nudges,
+        clouds: BTreeMap::new(),
         set,
         warnings: Vec::new(),
     };

@@ -11,7 +11,7 @@ use kube::{Api, ResourceExt};
 use crate::controller::error::Error;
 use crate::controller::names::{FENCE, REVISION};
 use crate::drain::PodTarget;
-use crate::drain::ports::resolve_target_ports;
+use crate::drain::ports::{resolve_fronts, resolve_target_ports};
 use crate::drain::socket::{CounterState, counter_state, counters};
 use crate::workflow::observed::{CounterView, ImageView, PodView};
 use crate::workflow::ordinals::{Ordinal, ordinal_of};
@@ -192,6 +192,7 @@ pub fn target(ordinal: Ordinal, pod: &Pod, services: &[Service], run: String) ->
         ordinal,
         run,
         ports: resolve_target_ports(pod, services).unwrap_or_default(),
+        fronts: resolve_fronts(pod, services).unwrap_or_default(),
         host_network: pod.spec.as_ref().and_then(|spec| spec.host_network).unwrap_or_default(),
         node: pod.spec.as_ref().and_then(|spec| spec.node_name.clone()),
     }

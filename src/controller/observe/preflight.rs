@@ -9,11 +9,13 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use kube::api::ListParams;
 use kube::{Api, ResourceExt};
 
+use super::levers::of_cloud;
 use super::{Eye, Look, lever_title, pods, services, target};
 use crate::api::LosslessUpgrade;
+use crate::controller::cloud;
 use crate::controller::error::Error;
 use crate::controller::names::MANAGER;
-use crate::traffic::{self, OnPods, Site, cover, pods as of_pods};
+use crate::traffic::{self, CloudAnswer, CloudQuestion, OnPods, Site, cover, pods as of_pods};
 use crate::workflow::observed::Observed;
 use crate::workflow::ordinals::{Ordinal, OrdinalSet};
 use crate::workflow::plan::Plan;
@@ -43,7 +45,7 @@ pub async fn look(
     let warnings = look.set.as_ref().map(warnings).unwrap_or_default();
     look.warnings.extend(warnings);
     if seen.problems.is_empty() {
-        seen.problems.extend(admitted(look).await);
+        seen.problems.extend(admitted(eye, namespace, look).await);
     }
     Ok(())
 }
@@ -81,6 +83,9 @@ async fn levers(
     let target = target(&object.spec.target_ref.name, look.set.as_ref(), &none);
     let mut covered = Vec::new();
     for (lever, services) in &mut look.levers {
+        // One pod is enough to say it.
+        let against = look.pods.values().find_map(|pod| lever.stands_against(pod));
+        seen.problems.extend(against.map(|problem| Problem::new(Reason::LeverUnusable, problem.to_string())));
         match lever.services(&target, &all) {
             Err(problems) => {
                 let problems =
@@ -105,7 +110,7 @@ async fn levers(
                         let saved = SavedLever {
                             lever: lever.kind().to_string(),
                             name: name.to_owned(),
-                            before: Some(value.to_owned()),
+                            before: value.map(str::to_owned),
                         };
                         seen.problems.extend(detached_already(on, &look.pods, seen, &saved));
                         seen.levers_before.push(saved);
@@ -230,8 +235,9 @@ async fn templates(
         .collect())
 }
 
-/// Whether the probes may work on a pod, as a dry run, and whether it may be nudged.
-async fn admitted(look: &Look) -> Option<Problem> {
+/// Whether the probes may work on a pod, as a dry run, whether the cloud knows it where it is to be asked, and whether it
+/// may be nudged.
+async fn admitted(eye: Eye<'_>, namespace: &str, look: &Look) -> Option<Problem> {
     let (ordinal, pod) = look.pods.iter().find(|(_, pod)| pods::view(pod, None, None).ready)?;
     let target = look.pod_target(*ordinal, pod, &State::default());
     for probe in &look.probes {
@@ -240,8 +246,35 @@ async fn admitted(look: &Look) -> Option<Problem> {
             return Some(Problem::new(Reason::ProbeUnusable, text));
         }
     }
+    if let Some(problem) = known_to_cloud(eye, namespace, look, pod).await {
+        return Some(problem);
+    }
     let refusal = look.nudges.admit().err()?;
     Some(Problem::new(Reason::ProbeUnusable, refusal.to_string()))
+}
+
+/// What a cloud cannot say of a pod that serves it could not say of one that is detached.
+async fn known_to_cloud(eye: Eye<'_>, namespace: &str, look: &Look, pod: &Pod) -> Option<Problem> {
+    for (lever, services) in &look.levers {
+        let Site::Services(on) = lever.site() else { continue };
+        let Some(spec) = on.confirm_by_api() else { continue };
+        for service in services {
+            let question = CloudQuestion::new(spec, service, None, of_cloud(pod).into_iter().collect());
+            let answer = match &question {
+                Ok(question) => cloud::once(question, &eye.cloud(namespace), eye.clock).await,
+                Err(why) => CloudAnswer::Unknown { why: why.clone() },
+            };
+            match answer {
+                CloudAnswer::Detached | CloudAnswer::Attached { .. } => {}
+                CloudAnswer::Unknown { why } => {
+                    let title = lever.kind().title(&service.name_any());
+                    let text = format!("confirmByApi of {title} cannot be used: {why}");
+                    return Some(Problem::new(Reason::LeverUnusable, text));
+                }
+            }
+        }
+    }
+    None
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use tokio::net::TcpListener;
 
 use super::*;
 use crate::drain::contract::{World, answer, api, holds, pod};
-use crate::drain::web::MOST_BYTES;
+use crate::web::MOST_BYTES;
 
 /// A server that takes each request and answers it with these bytes; with none it never answers.
 async fn server(answer: Option<Vec<u8>>) -> u16 {

@@ -20,6 +20,7 @@ fn nudges(specs: &Value, client: kube::Client, allow_exec: bool) -> Result<Nudge
         counter,
         now: Arc::new(|| jiff::Timestamp::UNIX_EPOCH),
         prometheus_allow: crate::drain::prometheus::allow::Allowed::default(),
+        tencent: crate::tencent::Endpoint::parse(crate::tencent::Endpoint::DEFAULT).unwrap(),
         allow_exec,
     };
     Nudges::new(&specs, &means)

@@ -23,11 +23,10 @@ mod tests;
 
 use std::time::Duration;
 
-use ::http::header::{CONNECTION, DATE};
-use ::http::{HeaderMap, Response};
+use ::http::Response;
+use ::http::header::CONNECTION;
 use async_trait::async_trait;
 use jiff::Timestamp;
-use jiff::fmt::rfc2822;
 use kube::Client;
 use reqwest::Url;
 
@@ -36,12 +35,8 @@ use self::allow::Allowed;
 use self::answer::{Number, milliseconds};
 use self::template::Template;
 use super::spec::{OnNoData, PrometheusSpec};
-use super::web::{TOTAL, reason, whole};
 use super::{Means, Now, PodTarget, Probe, ProbeKind, Reader, Reading, Refusal};
-
-/// How far the clocks of the operator and of the Prometheus may be apart. What is compared between them is compared
-/// with so much to spare.
-const CLOCKS: Duration = Duration::from_secs(5);
+use crate::web::{CLOCKS, TOTAL, reason, same_time, whole};
 
 /// The probe.
 #[derive(Clone)]
@@ -132,23 +127,6 @@ impl PrometheusProbe {
         let body = whole(answer).await?;
         same?;
         answer::only(&body, moment).map_err(|why| why.to_string())
-    }
-}
-
-/// That the clock of who answers is ours: without it, nobody can say whether a sample is from before or after something.
-fn same_time(headers: &HeaderMap, now: Timestamp) -> Result<(), String> {
-    let theirs = headers.get(DATE).and_then(|date| date.to_str().ok());
-    let theirs = theirs.and_then(|date| rfc2822::DateTimeParser::new().parse_timestamp(date).ok());
-    let theirs = theirs.ok_or("the answer has no Date, so that its age cannot be told")?;
-    let apart = now.duration_since(theirs).unsigned_abs();
-    // The header has whole seconds.
-    if apart <= CLOCKS + Duration::from_secs(1) {
-        Ok(())
-    } else {
-        Err(format!(
-            "its clock and the operator's are {} s apart, so that the age of a sample cannot be told",
-            apart.as_secs()
-        ))
     }
 }
 
@@ -250,7 +228,13 @@ impl Reader for PrometheusReader {
         let why = match tokio::time::timeout(patience, self.count()).await {
             Ok(Ok(connections)) => return Reading::Count { connections, new_per_second: None },
             Ok(Err(why)) => why,
-            Err(_) => format!("no whole answer within {} s", patience.as_secs_f32()),
+            Err(_) => {
+                format!(
+                    "{} gave no whole answer within {} s",
+                    self.probe.spec.address,
+                    patience.as_secs_f32()
+                )
+            }
         };
         self.access = None;
         Reading::unknown(why)

@@ -16,7 +16,7 @@ use tokio_rustls::TlsAcceptor;
 use super::*;
 use crate::drain::contract::{World, api, holds, pod};
 use crate::drain::socket::CounterSettings;
-use crate::drain::web::MOST_BYTES;
+use crate::web::MOST_BYTES;
 use crate::workflow::span::Span;
 
 /// A Friday.
@@ -126,6 +126,7 @@ fn means(client: Client, allow: &str) -> Means {
         client,
         counter: CounterSettings { image: None, manager: "m".to_owned(), life: Span::seconds(1) },
         now: Arc::new(now),
+        tencent: crate::tencent::Endpoint::parse(crate::tencent::Endpoint::DEFAULT).unwrap(),
         prometheus_allow: Allowed::parse(&[allow.to_owned()]).unwrap(),
     }
 }

@@ -177,12 +177,20 @@ proptest! {
         }).collect();
         let answer = seen_at(wrote, &syncs, wrote);
         let mut remembered = WriteRecord::of_answer(ME, KEY, &answer, ms(wrote + answered));
+        // Of a write to something else: what was there before it is first seen at a later look.
+        let mut seen_later = None;
         looks.sort_unstable();
         for look in looks.into_iter().map(|look| wrote + look) {
             let live = seen_at(look, &syncs, wrote);
             remembered.saw(&live);
-            for record in [&remembered, &WriteRecord::unknown(ME)] {
-                if let Confirmation::Confirmed { at } = confirm(&live, KEY, record, None, ms(look)) {
+            let seen_later = seen_later.get_or_insert_with(|| WriteRecord::of_look(ME, &live, ms(look)));
+            seen_later.saw(&live);
+            for told in [
+                confirm(&live, KEY, &remembered, None, ms(look)),
+                confirm(&live, KEY, &WriteRecord::unknown(ME), None, ms(look)),
+                took_up(&live, Some(ms(wrote)), Some(seen_later), None, ms(look)),
+            ] {
+                if let Confirmation::Confirmed { at } = told {
                     let is_true = syncs.iter().any(|(begin, end)| *begin > wrote && ms(*end) <= at);
                     prop_assert!(is_true, "wrote {wrote}, looked {look}, syncs {syncs:?}");
                 }
@@ -199,4 +207,28 @@ fn a_synchronisation_that_was_there_at_our_write_is_not_ours_and_ours_is_waited_
     assert_eq!(judge(&service("12", "13", "10"), &record, None, "13.2"), Is::Confirmed);
     // Nothing more came: ours may have begun in that second, too. Only another write tells.
     assert_eq!(judge(&service("10", "11", "10"), &record, None, "14"), Is::Doubtful);
+}
+
+#[test]
+fn a_pod_that_is_to_get_connections_needs_a_synchronisation_since_then_and_no_more() {
+    for (begin, end, expected) in [
+        ("10", "10", Is::Confirmed),
+        ("11", "12", Is::Confirmed),
+        ("09", "12", Is::Pending),
+        ("11", "10", Is::Pending),
+        ("", "11", Is::Unknown),
+        ("", "", Is::Unknown),
+    ] {
+        let told = passed(&service(begin, end, ""), at("10.8"), None, at("20"));
+        let is = match told {
+            Confirmation::Confirmed { .. } => Is::Confirmed,
+            Confirmation::Pending { .. } => Is::Pending,
+            Confirmation::Doubtful { .. } => Is::Doubtful,
+            Confirmation::Unknown { .. } => Is::Unknown,
+        };
+        assert_eq!(is, expected, "begin {begin}, end {end}");
+    }
+    let by_the_clock = |now: &str| passed(&service("", "", ""), at("10"), Some(Span::seconds(5)), at(now));
+    assert!(matches!(by_the_clock("15.9"), Confirmation::Pending { .. }));
+    assert!(matches!(by_the_clock("16"), Confirmation::Confirmed { .. }));
 }

@@ -4,6 +4,8 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::traffic::contract::contract;
+use crate::traffic::sync_stamps::{BEGIN, END};
+use crate::traffic::tencent::{MODE, TARGET_GROUPS};
 
 fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
     pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
@@ -23,7 +25,7 @@ fn service(name: &str, spec: &Value, annotations: &[(&str, &str)]) -> Service {
 
 fn lever(services: &[&str]) -> TkeService {
     let services = services.iter().map(|name| (*name).to_owned()).collect();
-    TkeService::new(&TkeServiceSpec { services, confirm_after: None })
+    TkeService::new(&TkeServiceSpec { services, ..TkeServiceSpec::default() })
 }
 
 fn select(lever: &TkeService, all: &[Service]) -> Result<Selection, Vec<Problem>> {
@@ -111,4 +113,64 @@ fn what_may_disturb_is_a_warning() {
         Warning::NoStamps { service: "s".into() },
     ];
     assert_eq!(select(&lever(&["s"]), &[bad]).unwrap().warnings, expected);
+}
+
+#[test]
+fn a_weight_on_a_pod_that_runs_is_refused_too() {
+    let metadata = json!({"name": "web-1", "annotations": {POD_WEIGHT: "50"}});
+    let pod = serde_json::from_value(json!({"metadata": metadata})).unwrap();
+    let problem = lever(&[]).stands_against(&pod).unwrap();
+    assert!(problem.to_string().contains("on pod web-1 cannot be combined"), "{problem}");
+}
+
+#[test]
+fn ports_of_one_number_and_two_protocols_are_weighed_each() {
+    let (labels, none) = (map(&[("app", "web")]), BTreeMap::new());
+    let target =
+        Target { set: "web", governing: "web", pod_labels: &labels, pod_annotations: &none, selector: None };
+    let ports =
+        json!({"ports": [{"name": "dns", "port": 53, "protocol": "UDP"}, {"name": "dns-tcp", "port": 53}]});
+    let live = service("dns", &ports, &[]);
+    let one: OrdinalSet = [1].into_iter().collect();
+    let value = lever(&[]).render(&live, &target, None, &one).unwrap().unwrap();
+    for proto in ["TCP", "UDP"] {
+        let ours = format!(
+            r#"{{"key":{{"proto":"{proto}","port":53}},"statefulSets":[{{"name":"web","weights":[{{"weight":0,"podIndexes":[1]}}]}}]}}"#
+        );
+        assert_eq!(value.matches(&ours).count(), 1, "{proto}: {value}");
+    }
+    // Detached on one of the two is not detached.
+    let half = value.replace(
+        r#""proto":"UDP","port":53},"statefulSets":[{"name":"web","weights":[{"weight":0"#,
+        r#""proto":"UDP","port":53},"statefulSets":[{"name":"web","weights":[{"weight":9"#,
+    );
+    let held = lever(&[]).held(&service("dns", &ports, &[(WEIGHTS, &half)]), &target, None);
+    assert!(matches!(held, Held::Foreign { .. }), "{held:?}");
+    contract(&lever(&[]), target, &[live]);
+}
+
+#[test]
+fn on_a_shared_load_balancer_each_service_is_confirmed_by_its_own_stamps() {
+    let wrote = "2026-01-04T08:24:10Z".parse().unwrap();
+    let shared = |name: &str, begin: &str, end: &str| {
+        let stamp = |second: &str| format!("2026-01-04T16:24:{second}+08:00");
+        service(
+            name,
+            &json!({}),
+            &[
+                ("service.kubernetes.io/tke-existed-lbid", "lb-1"),
+                ("service.kubernetes.io/loadbalance-id", "lb-1"),
+                (WEIGHTS, "{}"),
+                (BEGIN, &stamp(begin)),
+                (END, &stamp(end)),
+            ],
+        )
+    };
+    let confirmed = |live: &Service, before: &Service| {
+        let record = WriteRecord::of_answer("us", WEIGHTS, before, wrote);
+        let now = "2026-01-04T08:24:30Z".parse().unwrap();
+        matches!(lever(&[]).confirmed(live, &record, now), Confirmation::Confirmed { .. })
+    };
+    assert!(confirmed(&shared("a", "11", "12"), &shared("a", "01", "02")));
+    assert!(!confirmed(&shared("b", "01", "02"), &shared("b", "01", "02")), "a's synchronisation is not b's");
 }

@@ -24,11 +24,18 @@ pub enum Kind {
     OneShot,
     /// One request a connection, whose answer takes longer than the grace period of the pods.
     Long,
+    /// A Redis client that waits for elements of a list: for one that it put there itself, and for one that never comes.
+    Blocking,
+    /// A Redis client that gets on a channel what it publishes there, on one connection.
+    PubSub,
+    /// An MQTT client that gets on a topic what it publishes there, on one connection, acknowledged both ways (`QoS` 1).
+    Mqtt,
 }
 
 impl Kind {
     /// All kinds, in the order in which reports show them.
-    pub const ALL: [Self; 3] = [Self::KeepAlive, Self::OneShot, Self::Long];
+    pub const ALL: [Self; 6] =
+        [Self::KeepAlive, Self::OneShot, Self::Long, Self::Blocking, Self::PubSub, Self::Mqtt];
 }
 
 impl fmt::Display for Kind {
@@ -37,6 +44,9 @@ impl fmt::Display for Kind {
             Self::KeepAlive => "keep-alive",
             Self::OneShot => "one-shot",
             Self::Long => "long",
+            Self::Blocking => "blocking",
+            Self::PubSub => "pub/sub",
+            Self::Mqtt => "mqtt",
         })
     }
 }

@@ -1,6 +1,6 @@
-//! A real Prometheus that scrapes the operator as its users' would, and judges its alerts.
+//! A real Prometheus that scrapes the operator as its users' would and judges its alerts, or scrapes an application.
 //!
-//! Debian's is built without a way to find pods in Kubernetes, so a task tells it where the operator's pods are.
+//! Debian's is built without a way to find pods in Kubernetes, so a task tells it where they are.
 
 use std::{
     collections::BTreeMap,
@@ -45,7 +45,7 @@ pub const PROGRAM: &str = "prometheus";
 const ADDRESS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9090);
 /// How often it scrapes and judges.
 const INTERVAL: &str = "1s";
-/// The file that says where the operator's pods are.
+/// The file that says where the pods are.
 const TARGETS: &str = "targets.json";
 /// From its start until it answers.
 const START_LIMIT: Duration = Duration::from_secs(30);
@@ -53,8 +53,31 @@ const START_LIMIT: Duration = Duration::from_secs(30);
 const ANSWER: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(50);
 
-/// How often it is told where the operator's pods are.
+/// How often it is told where the pods are.
 const FIND: Duration = Duration::from_millis(500);
+
+/// The pods that it scrapes. Each series has the name of its pod as the label `pod`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scraped {
+    /// Where they are.
+    pub namespace: String,
+    /// Their labels, as a selector.
+    pub selector: String,
+    /// The port that serves `/metrics`.
+    pub port: u16,
+}
+
+impl Scraped {
+    /// The operator's, where the shipped manifests put them.
+    #[must_use]
+    pub fn operator() -> Self {
+        Self {
+            namespace: scenario::OPERATOR_NAMESPACE.to_owned(),
+            selector: "app.kubernetes.io/component=operator".to_owned(),
+            port: 8080,
+        }
+    }
+}
 
 /// A running Prometheus. It is killed when this is dropped; its data goes with the sandbox.
 #[derive(Debug)]
@@ -135,7 +158,12 @@ impl Prometheus {
     ///
     /// # Errors
     /// When it cannot be started, ends at once (rules that it cannot read), or does not answer in time.
-    pub async fn start(cluster: &Cluster, rules: &str, hold: Duration) -> Result<Self, LabError> {
+    pub async fn start(
+        cluster: &Cluster,
+        scraped: Scraped,
+        rules: &str,
+        hold: Duration,
+    ) -> Result<Self, LabError> {
         let folder = Path::new(paths::RUN).join(PROGRAM);
         if folder.exists() {
             fs::remove_dir_all(&folder).at(&folder)?;
@@ -147,7 +175,7 @@ impl Prometheus {
             let path = folder.join(name);
             fs::write(&path, text).at(&path)?;
         }
-        let finds = tokio::spawn(find(cluster.client(), folder.join(TARGETS)));
+        let finds = tokio::spawn(find(cluster.client(), scraped, folder.join(TARGETS)));
         let mut command = Command::new(PROGRAM);
         command
             .arg(format!("--config.file={}", folder.join("prometheus.yaml").display()))
@@ -199,13 +227,23 @@ impl Prometheus {
         Ok(alerts.alerts)
     }
 
+    /// Stops it where it is: it takes connections and answers nobody, until [`Self::thaw`].
+    pub fn freeze(&self) {
+        self.process.freeze();
+    }
+
+    /// Lets it go on as if no time had passed.
+    pub fn thaw(&self) {
+        self.process.thaw();
+    }
+
     /// Ends it.
     pub async fn stop(self) {
         self.process.stop().await;
     }
 }
 
-/// As `docs/metrics.md` says, but for how the pods are found. JSON is YAML.
+/// As `docs/metrics.md` says for the operator, but for how the pods are found. JSON is YAML.
 fn configuration() -> serde_json::Value {
     json!({
         "global": {"scrape_interval": INTERVAL, "evaluation_interval": INTERVAL},
@@ -218,17 +256,19 @@ fn configuration() -> serde_json::Value {
     })
 }
 
-/// Writes down where the operator's pods are, for as long as it is polled. An API server that does not answer
+/// Writes down where the pods are, for as long as it is polled. An API server that does not answer
 /// changes nothing, and neither does a pod that has no address yet.
-async fn find(client: Client, file: PathBuf) {
-    let pods: Api<Pod> = Api::namespaced(client, scenario::OPERATOR_NAMESPACE);
-    let of_operator = ListParams::default().labels("app.kubernetes.io/component=operator");
+async fn find(client: Client, scraped: Scraped, file: PathBuf) {
+    let pods: Api<Pod> = Api::namespaced(client, &scraped.namespace);
+    let wanted = ListParams::default().labels(&scraped.selector);
     let mut told = None;
     loop {
-        if let Ok(pods) = pods.list(&of_operator).await {
+        if let Ok(pods) = pods.list(&wanted).await {
             let target = |pod: &Pod| {
                 let address = pod.status.as_ref()?.pod_ip.clone()?;
-                Some(json!({"targets": [format!("{address}:8080")], "labels": {"pod": pod.name_any()}}))
+                Some(
+                    json!({"targets": [format!("{address}:{}", scraped.port)], "labels": {"pod": pod.name_any()}}),
+                )
             };
             let targets: serde_json::Value = pods.iter().filter_map(target).collect();
             let new = file.with_extension("new");

@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::paths;
 
 /// Programs the lab takes from the system, with the Debian package of each.
-const PROGRAMS: [(&str, &str); 11] = [
+const PROGRAMS: [(&str, &str); 14] = [
     ("buildah", "buildah"),
     ("containerd", "containerd"),
     ("containerd-shim-runc-v2", "containerd"),
@@ -14,7 +14,10 @@ const PROGRAMS: [(&str, &str); 11] = [
     ("ip", "iproute2"),
     ("iptables", "iptables"),
     ("ldd", "libc-bin"),
+    ("mosquitto", "mosquitto"),
     ("nginx", "nginx-light"),
+    ("redis-cli", "redis-tools"),
+    ("redis-server", "redis-server"),
     ("runc", "runc"),
     ("strip", "binutils"),
 ];

@@ -1,3 +1,5 @@
-//! What is mutated, and the procedure whose types it speaks.
+//! What is mutated, and the procedure and the cloud whose types it speaks.
+pub mod tencent;
 pub mod traffic;
+mod web;
 pub mod workflow;

@@ -53,7 +53,7 @@ async fn a_secret_that_cannot_be_read_makes_every_reading_unknown_and_is_not_in_
         (200, json!({"other": "s3cret"}), "has no key `token`"),
         (200, json!({"token": "s3cret\ns3cret"}), "not one line"),
         (200, json!({"token": ""}), "not one line"),
-        (403, json!({}), "deploy/prometheus-secrets"),
+        (403, json!({}), "deploy/secrets"),
         (404, json!({}), "there is no Secret p"),
         (500, json!({}), "was not read"),
     ] {

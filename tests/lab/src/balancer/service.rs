@@ -1,12 +1,15 @@
 //! What the controller knows a Service by, and what it reads and writes of one.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use jiff::{
     Timestamp,
     tz::{Offset, TimeZone},
 };
-use k8s_openapi::api::{core::v1::Service, discovery::v1::EndpointSlice};
+use k8s_openapi::api::{
+    core::v1::{Pod, Service},
+    discovery::v1::EndpointSlice,
+};
 use kube::{
     Api, Client,
     api::{ListParams, Patch, PatchParams},
@@ -19,6 +22,8 @@ const PREFIXES: [&str; 2] = ["service.cloud.tencent.com/", "kubernetes.io/elb."]
 const ELB_CLASS: &str = "kubernetes.io/elb.class";
 const SYNC_BEGIN: &str = "service.cloud.tencent.com/sync-begin-time";
 const SYNC_END: &str = "service.cloud.tencent.com/sync-end-time";
+/// On a pod: its weight, where the Service has none for it.
+pub(super) const POD_WEIGHT: &str = "service.cloud.tencent.com/custom-weight";
 /// Label by which an `EndpointSlice` says which Service it belongs to.
 const SERVICE_LABEL: &str = "kubernetes.io/service-name";
 
@@ -101,6 +106,14 @@ pub(super) enum Stamp {
 pub(super) struct Read {
     pub(super) service: Service,
     pub(super) slices: Vec<EndpointSlice>,
+    /// Weights that pods of the namespace have by themselves, by uid and as they are written.
+    pub(super) pods: BTreeMap<String, String>,
+}
+
+/// The weight that a pod has by itself, if any, with the pod's uid.
+pub(super) fn weight_of(pod: &Pod) -> Option<(String, String)> {
+    let weight = pod.metadata.annotations.as_ref()?.get(POD_WEIGHT)?;
+    Some((pod.metadata.uid.clone()?, weight.clone()))
 }
 
 impl Read {
@@ -109,7 +122,13 @@ impl Read {
         let Some(service) = name.api(client).get_opt(&name.name).await? else { return Ok(None) };
         let slices: Api<EndpointSlice> = Api::namespaced(client.clone(), &name.namespace);
         let of_service = ListParams::default().labels(&format!("{SERVICE_LABEL}={}", name.name));
-        Ok(Some(Self { service, slices: slices.list(&of_service).await?.items }))
+        let slices = slices.list(&of_service).await?.items;
+        let pods: Api<Pod> = Api::namespaced(client.clone(), &name.namespace);
+        let pods = match Cloud::of(&service) {
+            Cloud::Tencent => pods.list(&ListParams::default()).await?.items,
+            Cloud::Huawei => Vec::new(),
+        };
+        Ok(Some(Self { service, slices, pods: pods.iter().filter_map(weight_of).collect() }))
     }
 
     /// All that a sync depends on: another fingerprint, another sync. The controller's own stamps are no part of it,
@@ -121,7 +140,10 @@ impl Read {
             .filter(|(key, _)| *key != SYNC_BEGIN && *key != SYNC_END)
             .collect();
         let slices: Vec<_> = self.slices.iter().map(|slice| (&slice.endpoints, &slice.ports)).collect();
-        json!([self.service.spec, honoured, slices])
+        let endpoints = self.slices.iter().flat_map(|slice| &slice.endpoints);
+        let uids = endpoints.filter_map(|endpoint| endpoint.target_ref.as_ref()?.uid.as_ref());
+        let weights: BTreeMap<_, _> = uids.filter_map(|uid| self.pods.get_key_value(uid)).collect();
+        json!([self.service.spec, honoured, slices, weights])
     }
 }
 
@@ -165,7 +187,7 @@ mod tests {
     fn read(annotations: &Value) -> Read {
         let metadata = json!({"name": "front", "namespace": "shop", "annotations": annotations});
         let service = serde_json::from_value(json!({"metadata": metadata, "spec": {}})).unwrap();
-        Read { service, slices: Vec::new() }
+        Read { service, slices: Vec::new(), pods: BTreeMap::new() }
     }
 
     #[test]
@@ -183,5 +205,18 @@ mod tests {
         stamped["example.com/note"] = json!("hello");
         assert_eq!(read(&stamped).fingerprint(), before);
         assert_ne!(read(&weights("{} ")).fingerprint(), before);
+    }
+
+    #[test]
+    fn a_weight_of_a_pod_causes_a_sync_where_the_pod_is_a_backend_and_nowhere_else() {
+        let mut read = read(&json!({}));
+        let endpoints = json!([{"addresses": ["10.0.0.1"], "targetRef": {"kind": "Pod", "uid": "u-1"}}]);
+        read.slices =
+            vec![serde_json::from_value(json!({"addressType": "IPv4", "endpoints": endpoints})).unwrap()];
+        let before = read.fingerprint();
+        read.pods.insert("u-2".to_owned(), "0".to_owned());
+        assert_eq!(read.fingerprint(), before);
+        read.pods.insert("u-1".to_owned(), "0".to_owned());
+        assert_ne!(read.fingerprint(), before);
     }
 }

@@ -133,7 +133,7 @@ mod tests {
     fn members(of: &[(&str, u8, u16)]) -> Members {
         let member = |&(uid, host, weight): &(&str, u8, u16)| {
             let address = SocketAddr::from(([10, 0, 0, host], 80));
-            (uid.to_owned(), Member { pod: format!("web-{host}"), address, weight })
+            (uid.to_owned(), Member { pod: format!("web-{host}"), address, weight, terminating: false })
         };
         of.iter().map(member).collect()
     }

@@ -128,7 +128,7 @@ async fn carry_out(
     if stamps {
         service::stamp(&shared.client, &front.name, Stamp::Begin, begin).await?;
     }
-    let wanted = wanted(&read.service, &read.slices)?;
+    let wanted = wanted(read)?;
     sleep(behaviour.lag / 2).await;
     if behaviour.fault == Some(Fault::Fail) {
         return Err(SyncError::Cloud);

@@ -10,8 +10,8 @@ use k8s_openapi::api::{
     discovery::v1::{Endpoint, EndpointSlice},
 };
 
-use super::service::Cloud;
-use super::weights::{BadAnnotation, Weights};
+use super::service::{Cloud, POD_WEIGHT, Read};
+use super::weights::{BadAnnotation, BadWeights, Weights, of_pod};
 
 /// The pods of one listener, by uid: a pod that comes back under its old name is another backend.
 pub(super) type Members = BTreeMap<String, Member>;
@@ -23,20 +23,38 @@ pub(super) struct Member {
     pub(super) address: SocketAddr,
     /// 0: no new connections; those that are open go on.
     pub(super) weight: u16,
+    /// It is on its way out.
+    pub(super) terminating: bool,
 }
 
 /// Every listener by its port, with its members.
 pub(super) type Wanted = BTreeMap<u16, Members>;
 
-/// Ready pods with the weight that the annotation gives them, pods on their way out with 0, no others.
-pub(super) fn wanted(service: &Service, slices: &[EndpointSlice]) -> Result<Wanted, BadAnnotation> {
+/// Ready pods with the weight that the Service's annotation gives them, or their own, pods on their way out with 0,
+/// no others.
+pub(super) fn wanted(read: &Read) -> Result<Wanted, BadAnnotation> {
+    let Read { service, slices, pods } = read;
     let annotations = service.metadata.annotations.as_ref();
     let annotation = Cloud::of(service).weights();
-    let weights = match annotations.and_then(|all| all.get(annotation)) {
+    let given = annotations.and_then(|all| all.get(annotation));
+    let weights = match given {
         Some(value) => Weights::parse(value).map_err(|why| BadAnnotation { annotation, why })?,
         None => Weights::default(),
     };
-    Ok(ports(service).map(|(port, declared)| (port, members(port, declared, slices, &weights))).collect())
+    let mut wanted: Wanted =
+        ports(service).map(|(port, declared)| (port, members(port, declared, slices, &weights))).collect();
+    let bad = |why| BadAnnotation { annotation: POD_WEIGHT, why };
+    for (uid, member) in wanted.values_mut().flatten() {
+        let Some(own) = pods.get(uid) else { continue };
+        if given.is_some() {
+            return Err(bad(BadWeights::Twice));
+        }
+        let own = of_pod(own).map_err(bad)?;
+        if !member.terminating {
+            member.weight = own;
+        }
+    }
+    Ok(wanted)
 }
 
 /// The TCP ports of a Service; the lab's balancer knows no other protocol.
@@ -55,7 +73,7 @@ fn members(port: u16, declared: &ServicePort, slices: &[EndpointSlice], weights:
         let Some(target) = of_name.find_map(|port| u16::try_from(port.port?).ok()) else { continue };
         members.extend(slice.endpoints.iter().filter_map(|endpoint| {
             let (uid, mut member) = member(endpoint, target)?;
-            member.weight = if is_terminating(endpoint) { 0 } else { weights.of(port, &member.pod) };
+            member.weight = if member.terminating { 0 } else { weights.of(port, &member.pod) };
             Some((uid, member))
         }));
     }
@@ -69,7 +87,8 @@ fn member(endpoint: &Endpoint, port: u16) -> Option<(String, Member)> {
     }
     let pod = endpoint.target_ref.as_ref()?;
     let ip: IpAddr = endpoint.addresses.first()?.parse().ok()?;
-    let member = Member { pod: pod.name.clone()?, address: SocketAddr::new(ip, port), weight: 0 };
+    let address = SocketAddr::new(ip, port);
+    let member = Member { pod: pod.name.clone()?, address, weight: 0, terminating: is_terminating(endpoint) };
     Some((pod.uid.clone()?, member))
 }
 
@@ -82,6 +101,11 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+
+    fn wanted(service: &Service, slices: &[EndpointSlice]) -> Result<Wanted, BadAnnotation> {
+        let (service, slices) = (service.clone(), slices.to_vec());
+        super::wanted(&Read { service, slices, pods: BTreeMap::new() })
+    }
 
     fn service(weights: Option<&str>) -> Service {
         let annotations = weights.map(|value| json!({Cloud::Tencent.weights(): value}));
@@ -165,6 +189,25 @@ mod tests {
 
     #[test]
     fn an_annotation_that_is_not_json_is_an_error_for_the_whole_service() {
-        assert!(super::wanted(&service(Some("{")), &[]).is_err());
+        assert!(wanted(&service(Some("{")), &[]).is_err());
+    }
+
+    #[test]
+    fn a_pods_own_weight_counts_where_the_service_says_nothing() {
+        let slices = vec![slice(&[
+            endpoint("web-1", &json!({"ready": true})),
+            endpoint("web-2", &json!({"ready": true})),
+            endpoint("web-3", &json!({"ready": false, "terminating": true})),
+        ])];
+        let weighed = |service: Service, own: &str| {
+            let pods = [("uid-1", own), ("uid-3", "7")].map(|(uid, own)| (uid.to_owned(), own.to_owned()));
+            super::wanted(&Read { service, slices: slices.clone(), pods: pods.into() })
+        };
+        let wanted = weighed(service(None), "0").unwrap();
+        let weights: Vec<_> = wanted[&9000].values().map(|member| member.weight).collect();
+        assert_eq!(weights, [0, 10, 0]);
+        assert!(weighed(service(None), "ten").unwrap_err().to_string().contains("`ten` is not a weight"));
+        let both = weighed(service(Some("{}")), "0").unwrap_err().to_string();
+        assert!(both.contains("beside those of the Service"), "{both}");
     }
 }

@@ -3,7 +3,10 @@
 use std::{collections::BTreeMap, pin::pin, sync::Arc};
 
 use futures::{Stream, StreamExt as _, stream::select};
-use k8s_openapi::api::{core::v1::Service, discovery::v1::EndpointSlice};
+use k8s_openapi::api::{
+    core::v1::{Pod, Service},
+    discovery::v1::EndpointSlice,
+};
 use kube::{
     Api,
     runtime::{
@@ -12,7 +15,12 @@ use kube::{
     },
 };
 
-use super::{Shared, front::Front, service::ServiceName, sync, wanted};
+use super::{
+    Shared,
+    front::Front,
+    service::{ServiceName, weight_of},
+    sync, wanted,
+};
 
 /// What was seen of a Service.
 enum Seen {
@@ -23,6 +31,31 @@ enum Seen {
 
 /// Runs until it is aborted, and all syncs with it.
 pub(super) async fn run(shared: Arc<Shared>) {
+    tokio::join!(services(Arc::clone(&shared)), pods(shared));
+}
+
+/// A pod whose own weight changes may be a backend of any Service of its namespace: those that it is none of find
+/// nothing new.
+async fn pods(shared: Arc<Shared>) {
+    let pods: Api<Pod> = Api::all(shared.client.clone());
+    let mut seen = pin!(watcher::watcher(pods, watcher::Config::default()).default_backoff());
+    let mut weights: BTreeMap<String, String> = BTreeMap::new();
+    while let Some(event) = seen.next().await {
+        let Ok(Event::Apply(pod) | Event::InitApply(pod)) = event else { continue };
+        let Some(uid) = &pod.metadata.uid else { continue };
+        let (before, now) = (weights.remove(uid), weight_of(&pod));
+        if before.as_ref() != now.as_ref().map(|(_, weight)| weight) {
+            let namespace = pod.metadata.namespace.clone().unwrap_or_default();
+            let near: Vec<_> = shared.fronts().values().cloned().collect();
+            near.iter()
+                .filter(|front| front.name.namespace == namespace)
+                .for_each(|front| front.changed.notify_one());
+        }
+        weights.extend(now);
+    }
+}
+
+async fn services(shared: Arc<Shared>) {
     let mut syncs = BTreeMap::new();
     let mut seen = pin!(events(&shared));
     while let Some((name, seen)) = seen.next().await {

@@ -78,6 +78,12 @@ pub(super) enum BadWeights {
     /// It asks for more than the cloud has.
     #[error("the weights ask for {0}; the highest is {HIGHEST}")]
     TooHigh(u16),
+    /// The weight of a pod is no number.
+    #[error("`{0}` is not a weight from 0 to {HIGHEST}")]
+    NotAWeight(String),
+    /// Which of the two counts, Tencent does not say; here neither does.
+    #[error("it has weights beside those of the Service")]
+    Twice,
 }
 
 impl Weights {
@@ -108,6 +114,12 @@ impl Weights {
         });
         listed.map_or(self.default_weight, |class| class.weight)
     }
+}
+
+/// The weight that a pod has by itself.
+pub(super) fn of_pod(value: &str) -> Result<u16, BadWeights> {
+    let weight = value.parse().ok().filter(|weight| *weight <= HIGHEST);
+    weight.ok_or_else(|| BadWeights::NotAWeight(value.to_owned()))
 }
 
 /// `StatefulSet` and ordinal of a pod, by its name. The name of another kind's pod gives one that no annotation has.
@@ -148,5 +160,13 @@ mod tests {
             assert!(Weights::parse(bad).is_err(), "{bad}");
         }
         assert!(Weights::parse(r#"{"defaultWeight":101}"#).is_err());
+    }
+
+    #[test]
+    fn a_pods_own_weight_is_a_number_that_the_cloud_has() {
+        assert_eq!((of_pod("0").unwrap(), of_pod("100").unwrap()), (0, 100));
+        for bad in ["", "101", "-1", "ten", "0 "] {
+            assert!(of_pod(bad).is_err(), "{bad}");
+        }
     }
 }

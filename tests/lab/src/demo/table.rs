@@ -39,7 +39,8 @@ pub(super) fn render(acts: &[Ended]) -> String {
     row("", &|ended| ended.act.column().to_owned());
     row("requests", &|ended| ended.run.report.requests().to_string());
     row("lost", &|ended| ended.run.report.lost().to_string());
-    for kind in Kind::ALL {
+    let asked = |kind: &Kind| acts.iter().any(|ended| ended.run.report.kinds.contains_key(kind));
+    for kind in Kind::ALL.into_iter().filter(asked) {
         row(&format!("  {kind}"), &|ended| lost_of(ended, kind));
     }
     row("connections severed", &|ended| ended.run.report.severed.to_string());

@@ -20,9 +20,7 @@ pub(super) fn spawn_all(clients: &Clients, plan: &LoadPlan) {
     let connections = profile.keep_alive_connections;
     for (number, target) in (0..connections).zip(plan.targets.iter().cycle()) {
         let Some(times) = times(profile.keep_alive_per_second, number, connections) else { break };
-        // Different life times, so that the connections do not all come back at the same moment.
-        let life = Duration::from_millis(3000 + u64::from(number % 8) * 250);
-        clients.spawn(keep_alive(clients.clone(), target.clone(), times, life));
+        clients.spawn(keep_alive(clients.clone(), target.clone(), times, profile.life_of(number)));
     }
     let single = [
         Single { kind: Kind::OneShot, path: "/".into(), limit: QUICK },

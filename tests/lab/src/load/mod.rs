@@ -3,12 +3,16 @@
 
 mod client;
 mod connection;
+mod mqtt;
+mod redis;
+mod session;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, ops::RangeInclusive, sync::Arc, time::Duration};
 
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::oracle::{LossReport, Tally};
+pub use session::Protocol;
 
 /// One listener that the load asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +36,11 @@ pub struct Profile {
     pub long_per_second: f64,
     /// A path whose answer takes longer than the grace period of the pods.
     pub long_path: String,
+    /// How many clients keep a connection to a broker, by what they speak.
+    pub sessions: Vec<(Protocol, u32)>,
+    /// How old a kept connection or a session becomes before its client closes it and opens another: the clients
+    /// are spread over this, so that they do not all come back at the same moment.
+    pub life: RangeInclusive<Duration>,
 }
 
 impl Default for Profile {
@@ -43,7 +52,30 @@ impl Default for Profile {
             one_shot_per_second: 150.0,
             long_per_second: 2.0,
             long_path: "/slower".to_owned(),
+            sessions: Vec::new(),
+            life: Duration::from_secs(3)..=Duration::from_millis(4750),
         }
+    }
+}
+
+impl Profile {
+    /// No load at all, to add to.
+    #[must_use]
+    pub fn none() -> Self {
+        Self {
+            keep_alive_connections: 0,
+            keep_alive_per_second: 0.0,
+            one_shot_per_second: 0.0,
+            long_per_second: 0.0,
+            ..Self::default()
+        }
+    }
+
+    /// The life of connection `number`.
+    fn life_of(&self, number: u32) -> Duration {
+        const STEPS: u32 = 8;
+        let (shortest, longest) = (*self.life.start(), *self.life.end());
+        shortest + longest.saturating_sub(shortest) * (number % STEPS) / (STEPS - 1)
     }
 }
 
@@ -94,6 +126,7 @@ impl Load {
             running: TaskTracker::new(),
         };
         client::spawn_all(&clients, plan);
+        session::spawn_all(&clients, plan);
         Self { clients }
     }
 

@@ -50,13 +50,7 @@ async fn answering(answer: &'static [u8]) -> SocketAddr {
 }
 
 fn none() -> Profile {
-    Profile {
-        keep_alive_connections: 2,
-        keep_alive_per_second: 0.0,
-        one_shot_per_second: 0.0,
-        long_per_second: 0.0,
-        long_path: "/slow".to_owned(),
-    }
+    Profile { keep_alive_connections: 2, ..Profile::none() }
 }
 
 async fn run(address: SocketAddr, profile: Profile) -> LossReport {

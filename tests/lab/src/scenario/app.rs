@@ -68,7 +68,16 @@ impl AppService {
     }
 }
 
-/// A web server behind the load balancer.
+/// How the kubelet finds out whether a pod serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadyBy {
+    /// It answers on `/healthz`.
+    Http,
+    /// It takes a connection.
+    Tcp,
+}
+
+/// A server behind the load balancer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct App {
     /// Namespace, of its own.
@@ -79,6 +88,8 @@ pub struct App {
     pub image: String,
     /// Image of a second container, `sidecar`, that runs beside the server and serves nobody.
     pub sidecar: Option<String>,
+    /// How its readiness is probed, on its first port.
+    pub ready_by: ReadyBy,
     /// Number of pods.
     pub replicas: u16,
     /// `terminationGracePeriodSeconds`.
@@ -100,11 +111,40 @@ impl App {
             name: "nginx".to_owned(),
             image: "lab/nginx:v1".to_owned(),
             sidecar: None,
+            ready_by: ReadyBy::Http,
             replicas: 4,
             grace: Duration::from_secs(10),
             pre_stop: None,
             strategy: UpdateStrategy::RollingUpdate,
             services: vec![AppService::new("nginx", &[80])],
+        }
+    }
+
+    /// Two pods of `lab/redis:v1`.
+    #[must_use]
+    pub fn redis(namespace: &str) -> Self {
+        Self { ready_by: ReadyBy::Tcp, ..Self::two_of("redis", 6379, namespace) }
+    }
+
+    /// Two pods of `lab/mosquitto:v1`.
+    #[must_use]
+    pub fn mosquitto(namespace: &str) -> Self {
+        Self { ready_by: ReadyBy::Tcp, ..Self::two_of("mosquitto", 1883, namespace) }
+    }
+
+    /// Two pods of `lab/haproxy:v1`, whose status page is on port 8404.
+    #[must_use]
+    pub fn haproxy(namespace: &str) -> Self {
+        Self::two_of("haproxy", 80, namespace)
+    }
+
+    fn two_of(name: &str, port: u16, namespace: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            image: format!("lab/{name}:v1"),
+            replicas: 2,
+            services: vec![AppService::new(name, &[port])],
+            ..Self::nginx(namespace)
         }
     }
 
@@ -119,7 +159,12 @@ impl App {
     pub(super) fn stateful_set(&self) -> serde_json::Result<StatefulSet> {
         let ports = self.ports();
         let probe = ports.first().map(|port| {
-            json!({"httpGet": {"path": "/healthz", "port": port}, "periodSeconds": 1, "failureThreshold": 2})
+            let mut probe = json!({"periodSeconds": 1, "failureThreshold": 2});
+            match self.ready_by {
+                ReadyBy::Http => probe["httpGet"] = json!({"path": "/healthz", "port": port}),
+                ReadyBy::Tcp => probe["tcpSocket"] = json!({"port": port}),
+            }
+            probe
         });
         let sleep = self.pre_stop.map(|time| json!({"preStop": {"sleep": {"seconds": time.as_secs()}}}));
         let declared: Vec<_> = ports.iter().map(|port| json!({"containerPort": port})).collect();

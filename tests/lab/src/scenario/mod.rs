@@ -35,7 +35,7 @@ use crate::{
     watcher::Watcher,
 };
 
-pub use app::{App, AppService, Reached, UpdateStrategy};
+pub use app::{App, AppService, Reached, ReadyBy, UpdateStrategy};
 pub use deployed::Deployed;
 pub use leader::{Blow, Leader};
 pub(crate) use operator::NAMESPACE as OPERATOR_NAMESPACE;

@@ -1,0 +1,59 @@
+//! What the levers for Tencent TKE ask of a Service, whichever annotation they write.
+
+use k8s_openapi::api::core::v1::{Pod, Service};
+use kube::ResourceExt;
+
+use super::sync_stamps::BEGIN;
+use super::{Problem, Warning, annotation};
+
+/// Weights of StatefulSet pods, on a Service. Source: the vendor's procedure for lossless upgrades.
+pub(super) const SERVICE_WEIGHTS: &str = "service.cloud.tencent.com/lb-rs-weight";
+/// Weight of a single pod, on the pod, for the load balancers of Services. Source: TKE 457/128647.
+pub(super) const POD_WEIGHT: &str = "service.cloud.tencent.com/custom-weight";
+/// The same for the load balancers of Ingresses.
+pub(super) const POD_WEIGHT_OF_INGRESS: &str = "ingress.cloud.tencent.com/custom-weight";
+/// `true`: the load balancer knows pods, not nodes.
+pub(super) const DIRECT_ACCESS: &str = "service.cloud.tencent.com/direct-access";
+/// `skip`: the cloud's controller leaves the Service alone. Source: TKE 457/51258.
+pub(super) const MODE: &str = "service.cloud.tencent.com/mode";
+/// Target groups, which the vendor excludes beside `lb-rs-weight`, and says nothing of beside `custom-weight`.
+pub(super) const TARGET_GROUPS: &str = "service.cloud.tencent.com/target-groups";
+
+/// What on a Service keeps the controller from following the annotation `with`.
+pub(super) fn problems(service: &Service, with: &'static str) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    if annotation(service, MODE) == Some("skip") {
+        problems.push(Problem::Skipped { service: service.name_any(), key: MODE });
+    }
+    if annotation(service, TARGET_GROUPS).is_some() {
+        let on = format!("Service {}", service.name_any());
+        problems.push(Problem::Conflict { on, key: TARGET_GROUPS, with });
+    }
+    problems
+}
+
+/// What on a Service may disturb a run. `stamped`: it is only believed by its stamps.
+pub(super) fn warnings(service: &Service, stamped: bool) -> Vec<Warning> {
+    let name = || service.name_any();
+    let spec = service.spec.as_ref();
+    let mut warnings = Vec::new();
+    if spec.and_then(|spec| spec.session_affinity.as_deref()) == Some("ClientIP") {
+        warnings.push(Warning::SessionAffinity { service: name() });
+    }
+    if spec.and_then(|spec| spec.publish_not_ready_addresses) == Some(true) {
+        warnings.push(Warning::NotReadyAddresses { service: name() });
+    }
+    if stamped && annotation(service, BEGIN).is_none() {
+        warnings.push(Warning::NoStamps { service: name() });
+    }
+    warnings
+}
+
+/// A weight on a pod beside weights on a Service: which of the two counts is documented nowhere.
+pub(super) fn weighed_twice(pod: &Pod) -> Option<Problem> {
+    pod.annotations().contains_key(POD_WEIGHT).then(|| Problem::Conflict {
+        on: format!("pod {}", pod.name_any()),
+        key: POD_WEIGHT,
+        with: SERVICE_WEIGHTS,
+    })
+}

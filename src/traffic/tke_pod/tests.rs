@@ -1,0 +1,351 @@
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use proptest::{collection, option};
+
+use super::super::contract::contract_on_pods;
+use super::super::pods::{self, Memory};
+use super::*;
+use crate::traffic::sync_stamps::{BEGIN, END};
+use crate::workflow::ordinals::Ordinal;
+
+const US: &str = "lossless-upgrade";
+
+/// A time of the one minute in which these tests happen.
+fn at(second: &str) -> Timestamp {
+    format!("2026-01-04T16:24:{second}+08:00").parse().unwrap()
+}
+
+fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+}
+
+fn lever(ingress_services: &[&str], confirm_after: Option<u64>) -> TkePod {
+    TkePod::new(&TkePodSpec {
+        ingress_services: ingress_services.iter().map(|name| (*name).to_owned()).collect(),
+        confirm_after: confirm_after.map(Span::seconds),
+    })
+}
+
+/// A pod that is Ready since the first second, with these annotations.
+fn pod(ordinal: Ordinal, annotations: &Value) -> Pod {
+    serde_json::from_value(json!({
+        "metadata": {"name": format!("web-{ordinal}"), "uid": format!("u-{ordinal}"),
+            "labels": {"app": "web"}, "annotations": annotations},
+        "status": {"conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": at("01")}]},
+    }))
+    .unwrap()
+}
+
+/// The same, detached by us in this second.
+fn detached(ordinal: Ordinal, second: &str) -> Pod {
+    let mut live = serde_json::to_value(pod(ordinal, &json!({}))).unwrap();
+    let change = lever(&[], None).change(&pod(ordinal, &json!({})), true);
+    json_patch::merge(&mut live, &json!({"metadata": change}));
+    let fields = json!({"f:metadata": {"f:annotations": {format!("f:{POD_WEIGHT}"): {}}}});
+    live["metadata"]["managedFields"] = json!([{"manager": US, "operation": "Update", "apiVersion": "v1",
+        "fieldsType": "FieldsV1", "time": at(second), "fieldsV1": fields}]);
+    serde_json::from_value(live).unwrap()
+}
+
+/// A Service that the lever likes, stamped in these seconds.
+fn service(name: &str, begin: &str, end: &str) -> Service {
+    let stamp = |second: &str| format!("2026-01-04T16:24:{second}+08:00");
+    let annotations = json!({DIRECT_ACCESS: "true", BEGIN: stamp(begin), END: stamp(end)});
+    let spec = json!({"type": "LoadBalancer", "selector": {"app": "web"}, "ports": [{"port": 80}]});
+    serde_json::from_value(json!({"metadata": {"name": name, "annotations": annotations}, "spec": spec}))
+        .unwrap()
+}
+
+fn annotated(mut service: Service, key: &str, value: &str) -> Service {
+    service.metadata.annotations.get_or_insert_default().insert(key.to_owned(), value.to_owned());
+    service
+}
+
+fn behind_an_ingress(name: &str) -> Service {
+    let mut service = service(name, "00", "00");
+    service.metadata.annotations = None;
+    service.spec.as_mut().unwrap().type_ = Some("ClusterIP".to_owned());
+    service
+}
+
+/// What a process says that remembers `memory`. Each pod that is Ready is in the slices.
+fn judge(lever: &TkePod, pods: &[Pod], services: &[Service], memory: &Memory, now: &str) -> Confirmation {
+    let endpoint =
+        |pod: &Pod| json!({"addresses": ["10.1.0.9"], "targetRef": {"kind": "Pod", "uid": pod.metadata.uid}});
+    let endpoints: Vec<Value> = pods.iter().map(endpoint).collect();
+    let slice = |service: &Service| {
+        serde_json::from_value(
+            json!({"metadata": {"labels": {"kubernetes.io/service-name": service.name_any()}},
+            "addressType": "IPv4", "endpoints": endpoints}),
+        )
+        .unwrap()
+    };
+    let slices: Vec<_> = services.iter().map(slice).collect();
+    pods::confirmed(lever, &all(pods), services, &slices, memory, (US, at(now)))
+}
+
+fn all(pods: &[Pod]) -> BTreeMap<Ordinal, Pod> {
+    let ordinal = |pod: &Pod| pod.name_any().rsplit('-').next().unwrap().parse().unwrap();
+    pods.iter().map(|pod| (ordinal(pod), pod.clone())).collect()
+}
+
+fn select(
+    lever: &TkePod,
+    template: &[(&str, &str)],
+    services: &[Service],
+) -> Result<Selection, Vec<Problem>> {
+    let (labels, annotations) = (map(&[("app", "web")]), map(template));
+    let target = Target {
+        set: "web",
+        governing: "web",
+        pod_labels: &labels,
+        pod_annotations: &annotations,
+        selector: None,
+    };
+    lever.services(&target, services)
+}
+
+#[test]
+fn it_keeps_the_contract_of_levers_on_pods_whatever_weights_they_came_with() {
+    let all = [
+        json!({"a": "b"}),
+        json!({POD_WEIGHT: "50"}),
+        json!({POD_WEIGHT_OF_INGRESS: "7", "a": "b"}),
+        json!({POD_WEIGHT: "50", POD_WEIGHT_OF_INGRESS: "100"}),
+    ];
+    contract_on_pods(&lever(&[], None), &all.map(|annotations| pod(0, &annotations)));
+}
+
+proptest! {
+    #[test]
+    fn whatever_annotations_there_were_they_come_back_and_all_others_stay(
+        weights in (option::of("[1-9][0-9]?"), option::of("[1-9][0-9]?")),
+        others in collection::btree_map("[a-z]{1,6}", "[ -~]{0,8}", 1..4),
+        orders in collection::vec(any::<bool>(), 1..6),
+    ) {
+        let mut annotations = serde_json::to_value(&others).unwrap();
+        for (key, weight) in [(POD_WEIGHT, weights.0), (POD_WEIGHT_OF_INGRESS, weights.1)] {
+            if let Some(weight) = weight {
+                annotations[key] = json!(weight);
+            }
+        }
+        let lever = lever(&[], None);
+        let before = serde_json::to_value(pod(0, &annotations)).unwrap();
+        let mut live = before.clone();
+        let as_pod = |live: &Value| serde_json::from_value::<Pod>(live.clone()).unwrap();
+        for detach in orders.into_iter().chain([false]) {
+            let change = lever.change(&as_pod(&live), detach);
+            json_patch::merge(&mut live, &json!({"metadata": change}));
+            let held = if detach { PodHeld::Detached } else { PodHeld::Attached };
+            prop_assert_eq!(lever.held(&as_pod(&live)), held);
+            for (key, value) in &others {
+                prop_assert_eq!(&live["metadata"]["annotations"][key], value);
+            }
+        }
+        prop_assert_eq!(live, before);
+    }
+}
+
+#[test]
+fn what_somebody_else_wrote_is_neither_attached_nor_detached_and_is_put_right_again() {
+    let lever = lever(&[], None);
+    for annotations in [
+        json!({POD_WEIGHT: "0"}),
+        json!({POD_WEIGHT: "0", POD_WEIGHT_OF_INGRESS: "0"}),
+        json!({POD_WEIGHT: "5", WEIGHTS[0].1: "", POD_WEIGHT_OF_INGRESS: "0", WEIGHTS[1].1: ""}),
+        json!({WEIGHTS[0].1: "50", POD_WEIGHT_OF_INGRESS: "0", WEIGHTS[1].1: ""}),
+    ] {
+        let changed = pod(0, &annotations);
+        assert!(matches!(lever.held(&changed), PodHeld::Foreign { .. }), "{annotations}");
+        for (detach, held) in [(true, PodHeld::Detached), (false, PodHeld::Attached)] {
+            let mut live = serde_json::to_value(&changed).unwrap();
+            json_patch::merge(&mut live, &json!({"metadata": lever.change(&changed, detach)}));
+            assert_eq!(lever.held(&serde_json::from_value(live).unwrap()), held, "{annotations}");
+        }
+    }
+}
+
+#[test]
+fn it_covers_every_load_balancer_that_selects_the_pods_and_what_is_named_behind_an_ingress() {
+    let mut other = service("other", "02", "03");
+    other.spec.as_mut().unwrap().selector = Some(map(&[("app", "db")]));
+    let services = [
+        service("b", "02", "03"),
+        service("a", "02", "03"),
+        behind_an_ingress("web"),
+        behind_an_ingress("in"),
+        other,
+    ];
+    let selection = select(&lever(&["web"], Some(30)), &[(POD_WEIGHT, "50")], &services).unwrap();
+    assert_eq!(selection.services, ["a", "b", "web"]);
+    assert_eq!(selection.warnings, [Warning::LivePodWeight { key: POD_WEIGHT }]);
+}
+
+#[test]
+fn every_service_whose_balancer_would_not_follow_a_pod_is_refused_with_the_reason() {
+    let fine = || service("s", "02", "03");
+    let mut indirect = fine();
+    indirect.metadata.annotations = None;
+    let mut going = fine();
+    going.metadata.deletion_timestamp = serde_json::from_value(json!("2026-01-04T16:24:42Z")).unwrap();
+    for (service, reason) in [
+        (indirect, "needs the annotation service.cloud.tencent.com/direct-access: true"),
+        (annotated(fine(), tencent::MODE, "skip"), "leave it alone"),
+        (
+            annotated(fine(), tencent::TARGET_GROUPS, "[]"),
+            "cannot be combined with service.cloud.tencent.com/custom-weight",
+        ),
+        (annotated(fine(), SERVICE_WEIGHTS, "{}"), "lb-rs-weight on Service s cannot be combined"),
+        (going, "is being deleted"),
+    ] {
+        let problems = select(&lever(&[], None), &[], &[service]).unwrap_err();
+        let [problem] = &problems[..] else { panic!("{reason}: {problems:?}") };
+        assert!(problem.to_string().contains(reason), "{problem}");
+    }
+    for (ingress, template, services, reason) in [
+        (vec![], vec![], vec![behind_an_ingress("s")], "nothing would follow the weight of a pod"),
+        (vec!["gone"], vec![], vec![fine()], "Service gone does not exist"),
+        (vec![], vec![(POD_WEIGHT_OF_INGRESS, "0")], vec![fine()], "with the value 0, so a new pod"),
+    ] {
+        let problems = select(&lever(&ingress, Some(9)), &template, &services).unwrap_err();
+        assert!(problems[0].to_string().contains(reason), "{problems:?}");
+    }
+}
+
+#[test]
+fn a_detach_is_confirmed_when_every_service_has_synchronised_after_it() {
+    let (lever, nothing) = (lever(&[], None), Memory::default());
+    let pods = [detached(0, "10"), pod(1, &json!({}))];
+    let shared = |begin: &str, end: &str| {
+        annotated(service("b", begin, end), "service.kubernetes.io/tke-existed-lbid", "lb-1")
+    };
+    let told = |a: (&str, &str), b: (&str, &str)| {
+        let a = annotated(service("a", a.0, a.1), "service.kubernetes.io/tke-existed-lbid", "lb-1");
+        judge(&lever, &pods, &[a, shared(b.0, b.1)], &nothing, "20")
+    };
+    assert!(matches!(told(("11", "12"), ("11", "12")), Confirmation::Confirmed { .. }));
+    // One load balancer, two Services: each is synchronised by itself, and each has to be.
+    assert!(matches!(told(("11", "12"), ("08", "09")), Confirmation::Pending { .. }));
+    assert!(matches!(told(("08", "09"), ("11", "12")), Confirmation::Pending { .. }));
+    assert!(matches!(told(("11", "10"), ("11", "12")), Confirmation::Pending { .. }), "under way");
+    assert!(matches!(told(("10", "12"), ("11", "12")), Confirmation::Doubtful { .. }), "perhaps read before");
+    let mut none = service("a", "01", "02");
+    none.metadata.annotations = None;
+    assert!(matches!(judge(&lever, &pods, &[none], &nothing, "20"), Confirmation::Unknown { .. }));
+}
+
+#[test]
+fn weights_that_come_onto_a_service_in_mid_run_make_it_unknown_who_counts() {
+    let weighed = annotated(service("s", "11", "12"), SERVICE_WEIGHTS, "{}");
+    let confirmation = judge(&lever(&[], None), &[detached(0, "10")], &[weighed], &Memory::default(), "20");
+    assert!(matches!(confirmation, Confirmation::Unknown { why } if why.contains("remove it")));
+}
+
+#[test]
+fn a_synchronisation_within_one_second_is_believed_by_who_saw_what_was_there_before() {
+    let (lever, pods) = (lever(&[], None), [detached(0, "10")]);
+    let after = [service("s", "11", "11")];
+    assert!(matches!(judge(&lever, &pods, &after, &Memory::default(), "20"), Confirmation::Doubtful { .. }));
+    for (begin, end, believed) in
+        [("05", "06", true), ("06", "06", false), ("09", "06", false), ("10", "11", false)]
+    {
+        let mut memory = Memory::default();
+        memory.saw(&lever, &all(&pods), &[service("s", begin, end)], (US, at("10.4")));
+        let told = judge(&lever, &pods, &after, &memory, "20");
+        assert_eq!(matches!(told, Confirmation::Confirmed { .. }), believed, "{begin} {end}: {told:?}");
+        // Another hold: what was remembered of the one before says nothing.
+        memory.saw(&lever, &all(&[detached(1, "10")]), &after, (US, at("12")));
+        let told = judge(&lever, &[detached(1, "10")], &after, &memory, "20");
+        assert!(!matches!(told, Confirmation::Confirmed { .. }), "{told:?}");
+    }
+}
+
+#[test]
+fn a_pod_in_doubt_is_attached_for_a_moment_and_it_is_the_last_one() {
+    let pods = all(&[detached(0, "10"), detached(1, "12"), pod(2, &json!({})), detached(3, "11")]);
+    let lever = lever(&[], None);
+    let (pod, detach) = pods::again(&lever, &pods, US).unwrap();
+    assert_eq!((pod.name_any().as_str(), detach), ("web-1", false));
+    // One that nobody knows the time of comes first.
+    let (pod, _) = pods::again(&lever, &pods, "another").unwrap();
+    assert_eq!(lever.detached_at(pod, "another"), None);
+}
+
+#[test]
+fn a_pod_that_is_to_get_connections_is_waited_for_until_its_balancer_had_time_to_see_it() {
+    let (lever, nothing) = (lever(&[], None), Memory::default());
+    let came = |second: &str, gates: Value| {
+        let mut live = serde_json::to_value(pod(0, &json!({}))).unwrap();
+        live["status"]["conditions"][0]["lastTransitionTime"] = json!(at(second));
+        live["spec"] = json!({"containers": [], "readinessGates": gates});
+        serde_json::from_value::<Pod>(live).unwrap()
+    };
+    let is_in = |pod: Pod, memory: &Memory, begin: &str| {
+        let told = judge(&lever, &[pod], &[service("s", begin, "12")], memory, "20");
+        match told {
+            Confirmation::Confirmed { .. } => true,
+            Confirmation::Pending { .. } => false,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert!(is_in(came("10", json!([])), &nothing, "11"));
+    assert!(is_in(came("10", json!([])), &nothing, "10"));
+    assert!(!is_in(came("10", json!([])), &nothing, "09"), "no synchronisation since it is Ready");
+    let gate = || json!([{"conditionType": GATE}]);
+    assert!(is_in(came("10", gate()), &nothing, "09"), "TKE has seen to it before it was Ready");
+    // A weight that was put back shows in no gate.
+    let mut memory = Memory::default();
+    memory.saw(&lever, &all(&[detached(0, "08")]), &[], (US, at("09")));
+    memory.saw(&lever, &all(&[came("01", gate())]), &[], (US, at("10")));
+    assert!(!is_in(came("01", gate()), &memory, "09"));
+    assert!(is_in(came("01", gate()), &memory, "10"));
+}
+
+#[test]
+fn behind_an_ingress_and_without_stamps_it_counts_by_the_clock() {
+    let (pods, behind) = ([detached(0, "10")], [behind_an_ingress("web")]);
+    let by = |after: Option<u64>, now: &str| {
+        judge(&lever(&["web"], after), &pods, &behind, &Memory::default(), now)
+    };
+    assert!(matches!(by(Some(5), "15.9"), Confirmation::Pending { .. }));
+    assert!(matches!(by(Some(5), "16"), Confirmation::Confirmed { .. }));
+    assert!(matches!(by(None, "59"), Confirmation::Unknown { why } if why.contains("confirmAfter")));
+    // In front of both: the stamps of one do not speak for the other.
+    let both = [service("web", "11", "12")];
+    let told = |now: &str| judge(&lever(&["web"], Some(9)), &pods, &both, &Memory::default(), now);
+    assert!(matches!(told("13"), Confirmation::Pending { .. }));
+    assert!(matches!(told("21"), Confirmation::Confirmed { .. }));
+}
+
+#[test]
+fn weights_on_pods_stand_against_weights_on_a_service() {
+    let problem = tencent::weighed_twice(&pod(3, &json!({POD_WEIGHT: "50"}))).unwrap();
+    assert!(problem.to_string().contains("custom-weight on pod web-3 cannot be combined"), "{problem}");
+    assert_eq!(tencent::weighed_twice(&pod(3, &json!({}))), None);
+}
+
+#[test]
+fn what_was_seen_of_a_batch_holds_for_the_rest_of_it_when_one_pod_has_gone() {
+    let (lever, after) = (lever(&[], None), [service("s", "11", "11")]);
+    let (both, rest) = ([detached(0, "10"), detached(1, "10")], [detached(1, "10")]);
+    let mut memory = Memory::default();
+    memory.saw(&lever, &all(&both), &[service("s", "05", "06")], (US, at("10.4")));
+    memory.saw(&lever, &all(&rest), &after, (US, at("13")));
+    assert!(matches!(judge(&lever, &rest, &after, &memory, "20"), Confirmation::Confirmed { .. }));
+}
+
+#[test]
+fn what_was_seen_before_somebody_changed_a_pod_says_nothing_of_the_next_write() {
+    let (lever, after) = (lever(&[], None), [service("s", "14", "14")]);
+    let before = || [service("s", "05", "06")];
+    let mut memory = Memory::default();
+    memory.saw(&lever, &all(&[detached(0, "10")]), &before(), (US, at("10.4")));
+    let changed =
+        pod(0, &json!({POD_WEIGHT: "5", WEIGHTS[0].1: "", POD_WEIGHT_OF_INGRESS: "0", WEIGHTS[1].1: ""}));
+    memory.saw(&lever, &all(&[changed]), &before(), (US, at("11.4")));
+    let again = [detached(0, "12")];
+    // The synchronisation that began with that change is under way.
+    memory.saw(&lever, &all(&again), &[service("s", "11", "06")], (US, at("12.4")));
+    assert!(!matches!(judge(&lever, &again, &after, &memory, "20"), Confirmation::Confirmed { .. }));
+}

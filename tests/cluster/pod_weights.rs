@@ -1,0 +1,109 @@
+//! Weights on the pods themselves, and a cloud that says why it does not follow.
+
+use std::time::Duration;
+
+use futures::future::{FutureExt, LocalBoxFuture};
+use kube::ResourceExt;
+use lab::balancer::{Behaviour, Fault};
+use lab::load::Profile;
+use lab::scenario::{App, AppService, Deployed, Stage};
+use libtest_mimic::Failed;
+use lossless_upgrade::api::LosslessUpgrade;
+use serde_json::json;
+
+use crate::harness::{act, as_before, begin, drains, is_in, light, lossless, object_is, phase, stalled};
+
+/// No pod keeps a weight, nor what was kept of one.
+async fn none_is_weighed(app: &Deployed<'_>) -> Result<(), Failed> {
+    for pod in app.pods().await? {
+        if let Some(left) = pod.annotations().keys().find(|key| key.ends_with("custom-weight")) {
+            return Err(format!("{} is left with {left}", pod.name_any()).into());
+        }
+    }
+    Ok(())
+}
+
+/// Two load balancers read the weight of each pod, and nothing is written on their Services.
+pub fn by_pod(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), Failed>> {
+    async move {
+        let services = vec![AppService::new("nginx", &[80, 8080]), AppService::new("second", &[80])];
+        let app = begin(stage, App { services, ..App::nginx("by-pod") }, |spec| {
+            spec["traffic"]["levers"] = json!([{"tkePod": {}}]);
+            spec["batches"] = json!({"size": 2});
+        })
+        .await?;
+        let run = app
+            .run_under(&Profile::default(), async {
+                app.set_image("lab/nginx:v2").await?;
+                app.upgraded("nginx").await?;
+                is_in(stage, "by-pod", "Succeeded").await.map(drop)
+            })
+            .await?;
+        lossless(&run)?;
+        as_before(&app, "lab/nginx:v2", &[None, None]).await?;
+        none_is_weighed(&app).await?;
+        app.remove().await?;
+        Ok(())
+    }
+    .boxed_local()
+}
+
+/// Pods that are taken out and were not replaced get their weight back.
+pub fn put_back(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), Failed>> {
+    async move {
+        let app = begin(stage, App { replicas: 2, ..App::nginx("pod-abort") }, |spec| {
+            spec["traffic"]["levers"] = json!([{"tkePod": {}}]);
+            // Long enough to abort before the first pod is replaced.
+            spec["drain"]["stableFor"] = json!("15s");
+        })
+        .await?;
+        let run = app
+            .run_under(&light(), async {
+                app.set_image("lab/nginx:v2").await?;
+                drains(stage, "pod-abort", 0).await?;
+                act(stage, "pod-abort", "abort").await?;
+                is_in(stage, "pod-abort", "Aborted").await.map(drop)
+            })
+            .await?;
+        lossless(&run)?;
+        as_before(&app, "lab/nginx:v1", &[None]).await?;
+        none_is_weighed(&app).await?;
+        app.in_rotation().await?;
+        app.remove().await?;
+        Ok(())
+    }
+    .boxed_local()
+}
+
+/// What the cloud's controller has to say stands in the object while the run waits for it.
+pub fn told_why(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), Failed>> {
+    async move {
+        let app = begin(stage, App { replicas: 2, ..App::nginx("told-why") }, |_| {}).await?;
+        let run = Box::pin(app.run_under(&light(), async {
+            app.set_image("lab/nginx:v2").await?;
+            object_is(stage, "told-why", "it soaks its surge", Duration::from_mins(1), |object| {
+                let run = object.status.as_ref().and_then(|status| status.run.as_ref());
+                run.is_some_and(|run| format!("{:?}", run.step) == "Soak")
+            })
+            .await?;
+            stage.balancer().set(Behaviour { fault: Some(Fault::Fail), ..Behaviour::default() });
+            let is_told = |object: &LosslessUpgrade| {
+                let message = object.status.as_ref().map(|status| status.message.as_str());
+                phase(object) == "Detach"
+                    && stalled(object) == Some("LeverNotConfirmed")
+                    && message.is_some_and(|text| text.contains("CloudApiFailed of Service nginx"))
+            };
+            let told = object_is(stage, "told-why", "it says why", Duration::from_mins(1), is_told).await;
+            stage.balancer().set(Behaviour::default());
+            told?;
+            is_in(stage, "told-why", "Succeeded").await.map(drop)
+        }))
+        .await;
+        stage.balancer().set(Behaviour::default());
+        lossless(&run?)?;
+        as_before(&app, "lab/nginx:v2", &[None]).await?;
+        app.remove().await?;
+        Ok(())
+    }
+    .boxed_local()
+}
