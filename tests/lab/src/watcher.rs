@@ -1,8 +1,10 @@
 //! An independent witness: it sees every pod come and go, and notes at the moment of each deletion what the load
 //! balancer and the pod itself had open. It trusts nothing that an operator says.
 
+mod connections;
+
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     fs,
     pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -20,13 +22,12 @@ use kube::{
 };
 use tokio_util::task::AbortOnDropHandle;
 
+pub use connections::Connection;
+
 use crate::{
     balancer::{Backend, Balancer},
     clock,
 };
-
-/// Between the two looks at a pod's connections.
-const SECOND_LOOK: std::time::Duration = std::time::Duration::from_millis(30);
 
 /// What the load balancer and the pod had when the pod's deletion was first seen.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,9 +42,9 @@ pub struct Deletion {
     pub at: Timestamp,
     /// The load balancer's view, one entry for each listener that had the pod. None had it: empty.
     pub backends: Vec<Backend>,
-    /// Established connections on the serving ports, counted in the pod's own network namespace. None: they could
-    /// not be counted, for instance because no container of it ran.
-    pub connections: Option<usize>,
+    /// Clients' connections on the serving ports, found in the pod's own network namespace. None: they could not be
+    /// looked for, for instance because no container of it ran.
+    pub connections: Option<Vec<Connection>>,
 }
 
 impl Deletion {
@@ -51,7 +52,7 @@ impl Deletion {
     #[must_use]
     pub fn was_drained(&self) -> bool {
         let idle = |backend: &Backend| backend.weight == 0 && backend.sessions == 0;
-        self.backends.iter().all(idle) && self.connections.is_none_or(|count| count == 0)
+        self.backends.iter().all(idle) && self.connections.as_ref().is_none_or(Vec::is_empty)
     }
 }
 
@@ -180,25 +181,13 @@ fn note(notes: &Mutex<Notes>, pod: &Pod, step: Step) {
     lock(notes).moments.push(moment);
 }
 
-/// The pod's own count comes first: it is the one that changes within milliseconds.
+/// The pod's own connections come first: they are what changes within milliseconds.
 async fn look(pod: &Pod, uid: String, process: Option<u32>, balancer: &Balancer) -> Deletion {
     let at = clock::now();
-    let ports = serving_ports(pod);
-    let first = process.and_then(|process| established(process, &ports));
-    // The kubelet's own probes come from the address that clients have too, and are mostly over in a
-    // millisecond: what a client would lose is still there at the second look. On a busy machine they take as
-    // long as a request. Whose a connection is that is there at both looks is asked in between: only then its
-    // other end is there for sure.
-    let probes: BTreeSet<String> = first.iter().flatten().filter(|one| is_a_probe(one)).cloned().collect();
-    tokio::time::sleep(SECOND_LOOK).await;
-    let second = process.and_then(|process| established(process, &ports));
-    let open = match (first, second) {
-        (Some(first), Some(second)) => Some(first.intersection(&second).cloned().collect::<BTreeSet<_>>()),
-        // Gone within that time: then all that it had counts.
-        (first, None) => first,
-        (None, second) => second,
+    let connections = match process {
+        Some(process) => connections::of_clients(process, &serving_ports(pod)).await,
+        None => None,
     };
-    let connections = open.map(|open| open.difference(&probes).count());
     let mut backends = balancer.backends().await;
     backends.retain(|backend| backend.uid == uid);
     let namespace = pod.namespace().unwrap_or_default();
@@ -230,81 +219,9 @@ pub(crate) fn process_of(pod: &Pod) -> Option<u32> {
     })
 }
 
-/// Established connections on `ports` in the network namespace of a process; none when it is gone.
-fn established(process: u32, ports: &[u16]) -> Option<BTreeSet<String>> {
-    let tables = ["tcp", "tcp6"].map(|table| fs::read_to_string(format!("/proc/{process}/net/{table}")));
-    let [v4, v6] = tables;
-    let mut open = open(&v4.ok()?, ports);
-    // A kernel without IPv6 has no second table.
-    open.extend(v6.iter().flat_map(|table| self::open(table, ports)));
-    Some(open)
-}
-
-/// Whether the other end of the pod's connection is the kubelet's, by the sockets that it holds.
-fn is_a_probe(connection: &str) -> bool {
-    let table = fs::read_to_string("/proc/self/net/tcp").unwrap_or_default();
-    let Some(inode) = connection.split_once(' ').and_then(|(pod, node)| inode(&table, node, pod)) else {
-        return false;
-    };
-    let held = |process: fs::DirEntry| {
-        let is_kubelet =
-            fs::read_to_string(process.path().join("comm")).is_ok_and(|name| name == "kubelet\n");
-        let files = fs::read_dir(process.path().join("fd")).ok().filter(|_| is_kubelet);
-        let mut links =
-            files.into_iter().flatten().flatten().filter_map(|file| fs::read_link(file.path()).ok());
-        links.any(|link| link.as_os_str() == format!("socket:[{inode}]").as_str())
-    };
-    fs::read_dir("/proc").into_iter().flatten().flatten().any(held)
-}
-
-/// The inode of the socket between these addresses, from the side of the first.
-fn inode<'a>(table: &'a str, local: &str, remote: &str) -> Option<&'a str> {
-    table.lines().skip(1).find_map(|line| {
-        let mut fields = line.split_whitespace().skip(1);
-        let is = fields.next()? == local && fields.next()? == remote;
-        // After the addresses: state, queues, timer, retransmissions, user, time-out.
-        is.then(|| fields.nth(6)).flatten()
-    })
-}
-
-/// The connections in a table of the form `sl local_address rem_address st ...`, whose addresses end in `:PORT` and
-/// whose numbers are hexadecimal; state 01 is ESTABLISHED.
-fn open(table: &str, ports: &[u16]) -> BTreeSet<String> {
-    let connection = |line: &str| {
-        let mut fields = line.split_whitespace().skip(1);
-        let (local, remote, state) = (fields.next()?, fields.next()?, fields.next()?);
-        let port = u16::from_str_radix(local.rsplit_once(':')?.1, 16).ok()?;
-        (state == "01" && ports.contains(&port)).then(|| format!("{local} {remote}"))
-    };
-    table.lines().skip(1).filter_map(connection).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_established_connections_on_the_serving_ports_are_counted() {
-        let table = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid\n\
-            0: 00000000:0050 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0\n\
-            1: 0A00F40A:0050 0100F40A:A1B2 01 00000000:00000000 00:00000000 00000000     0\n\
-            2: 0A00F40A:0050 0100F40A:A1B3 06 00000000:00000000 00:00000000 00000000     0\n\
-            3: 0A00F40A:1F91 0100F40A:A1B4 01 00000000:00000000 00:00000000 00000000     0\n\
-            4: 0A00F40A:C350 0100F40A:0050 01 00000000:00000000 00:00000000 00000000     0\n";
-        assert_eq!(open(table, &[80]).len(), 1);
-        assert_eq!(open(table, &[80, 8081]).len(), 2);
-        assert_eq!(open("", &[80]).len(), 0);
-    }
-
-    #[test]
-    fn the_socket_at_the_other_end_is_found_by_both_addresses() {
-        let table = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n\
-            0: 0100F40A:A1B2 0A00F40A:0050 01 00000000:00000000 00:00000000 00000000     0        0 4711 1 0\n\
-            1: 0100F40A:A1B3 0A00F40A:0050 01 00000000:00000000 00:00000000 00000000     0        0 4712 1 0\n";
-        assert_eq!(inode(table, "0100F40A:A1B3", "0A00F40A:0050"), Some("4712"));
-        assert_eq!(inode(table, "0100F40A:A1B4", "0A00F40A:0050"), None);
-        assert_eq!(inode(table, "0100F40A:A1B2", "0B00F40A:0050"), None);
-    }
 
     #[test]
     fn a_pod_without_connections_that_no_listener_sends_to_was_drained() {
@@ -316,7 +233,8 @@ mod tests {
             backends: Vec::new(),
             connections,
         };
-        assert!(deletion(Some(0)).was_drained() && deletion(None).was_drained());
-        assert!(!deletion(Some(1)).was_drained());
+        let open = Connection { ends: "0A00F40A:0050 0100F40A:A1B2".to_owned(), holder: None };
+        assert!(deletion(Some(Vec::new())).was_drained() && deletion(None).was_drained());
+        assert!(!deletion(Some(vec![open])).was_drained());
     }
 }

@@ -7,7 +7,7 @@
 use std::{future::Future, process::ExitCode, time::Duration};
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::{apps::v1::StatefulSet, core::v1::Service};
 use kube::{
     Api,
     api::{Patch, PatchParams},
@@ -81,6 +81,7 @@ async fn play(stage: &Stage) -> Outcome {
     test("a failing cloud is tried again", failing(stage, &app)).await?;
     test("the lag is what it was set to", lag(stage, &app)).await?;
     test("deleting a pod under load is seen by the witness", witness(stage, &app)).await?;
+    test("the witness takes no probe of the kubelet for a client", slow_probe(stage, &app)).await?;
     app.remove().await
 }
 
@@ -215,10 +216,30 @@ async fn witness(stage: &Stage, app: &Deployed<'_>) -> Outcome {
         .await?;
     let [deletion] = run.deletions.as_slice() else { unreachable!("{:?}", run.deletions) };
     assert_eq!((deletion.pod.as_str(), deletion.backends.len()), ("nginx-1", 3));
-    assert!(deletion.connections.unwrap() > 0);
+    let open = deletion.connections.clone().unwrap();
+    assert!(!open.is_empty() && open.iter().all(|one| one.holder.as_deref() == Some("haproxy")), "{open:?}");
     assert!(deletion.backends.iter().map(|backend| backend.sessions).sum::<u64>() > 0);
     assert!(!deletion.was_drained());
     assert!(run.report.lost() > 0, "{}", run.report);
     assert!(run.report.servers.keys().all(|server| !server.pod.is_empty() && server.version == "v1"));
+    Ok(())
+}
+
+/// The probe takes 8 s, and the next one begins at once: one is under way whenever the pod is deleted.
+async fn slow_probe(stage: &Stage, app: &Deployed<'_>) -> Outcome {
+    let probe = json!({"httpGet": {"path": "/slow", "port": 80}, "timeoutSeconds": 20});
+    let containers = json!([{"name": "nginx", "readinessProbe": probe}]);
+    let sets: Api<StatefulSet> = Api::namespaced(stage.cluster().client(), "cloud");
+    let patch = json!({"spec": {"template": {"spec": {"containers": containers}}}});
+    sets.patch("nginx", &PatchParams::default(), &Patch::Strategic(patch)).await?;
+    app.rolled_out().await?;
+    let run = app
+        .run_under(&Profile::none(), async {
+            stage.cluster().kubectl(&["delete", "pod", "-n", "cloud", "nginx-1"])?;
+            Ok(())
+        })
+        .await?;
+    let [deletion] = run.deletions.as_slice() else { unreachable!("{:?}", run.deletions) };
+    assert_eq!(deletion.connections, Some(Vec::new()));
     Ok(())
 }
