@@ -243,10 +243,10 @@ pub fn lossless_but(run: &Run, deleted: &[&str]) -> Result<(), Failed> {
     }
     for deletion in &run.deletions {
         if !deletion.was_drained() && !deleted.contains(&deletion.uid.as_str()) {
-            return Err(format!("deleted with something open: {deletion:#?}").into());
+            return Err(format!("deleted with something open: {deletion:?}").into());
         }
         if run.deletions.iter().filter(|other| other.uid == deletion.uid).count() > 1 {
-            return Err(format!("deleted twice: {deletion:#?}").into());
+            return Err(format!("deleted twice: {deletion:?}").into());
         }
     }
     if run.missing() > deleted.len() {
