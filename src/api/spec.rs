@@ -253,6 +253,8 @@ pub struct TrafficSpec {
 #[x_kube(
     validation = Rule::new("duration(self.minimum) <= duration(self.timeout)").message("spec.drain.minimum must not be longer than spec.drain.timeout"),
     validation = Rule::new("duration(self.stableFor) <= duration(self.timeout)").message("spec.drain.stableFor must not be longer than spec.drain.timeout"),
+    validation = Rule::new("!has(self.idleAfter) || duration(self.idleAfter) >= duration('10s')").message("spec.drain.idleAfter must be at least 10s"),
+    validation = Rule::new("!has(self.idleAfter) || self.probes.filter(probe, has(probe.socket)).size() == 1").message("spec.drain.idleAfter needs the probe socket in spec.drain.probes: no other one can tell a silent connection"),
     validation = Rule::new("duration(self.interval) >= duration('500ms') && duration(self.interval) <= duration('30s')").message("spec.drain.interval must be from 500ms to 30s")
 )]
 pub struct DrainSpec {
@@ -277,6 +279,11 @@ pub struct DrainSpec {
     /// How often a pod is asked.
     #[serde(default = "seconds::<2>")]
     pub interval: Span,
+    /// The probe socket leaves out connections on which no byte went either way for this long, and from which none is
+    /// owed. They are cut with the pod: what a client sends on one just then, or waits for in silence, is lost.
+    /// Left out: every connection counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle_after: Option<Span>,
     /// With connections left after this long, `onTimeout` says how to go on.
     #[serde(default = "seconds::<1800>")]
     pub timeout: Span,
@@ -305,6 +312,7 @@ impl Default for DrainSpec {
             stable_for: Span::seconds(10),
             minimum: Span::seconds(5),
             interval: Span::seconds(2),
+            idle_after: None,
             timeout: Span::seconds(1800),
             on_timeout: OnTimeout::default(),
             on_start: Vec::new(),

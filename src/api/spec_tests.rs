@@ -99,6 +99,16 @@ fn times_that_contradict_each_other_are_refused() {
 }
 
 #[test]
+fn silent_connections_are_left_out_after_a_while_and_only_by_the_probe_that_can_tell_them() {
+    let drain = |drain: Value| verdict(|spec| spec["drain"] = drain);
+    let socket = json!([{"socket": {}}, {"http": {"port": 1, "path": "/", "format": "Number"}}]);
+    assert_eq!(drain(json!({"idleAfter": "10s", "probes": socket})), Ok(()));
+    assert!(drain(json!({"idleAfter": "9s", "probes": socket})).unwrap_err().contains("at least 10s"));
+    let http = json!([{"http": {"port": 1, "path": "/", "format": "Number"}}]);
+    assert!(drain(json!({"idleAfter": "10s", "probes": http})).unwrap_err().contains("the probe socket"));
+}
+
+#[test]
 fn a_nudge_names_one_thing_to_do_and_keeps_to_its_pod() {
     let nudges = |nudges: Value| verdict(|spec| spec["drain"] = json!({"onStart": nudges}));
     let http = json!({"port": 9901, "path": "/healthcheck/fail"});

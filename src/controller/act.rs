@@ -319,18 +319,13 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
+    use crate::drain::contract;
     use crate::drain::nudge::Nudges;
-    use crate::drain::socket::CounterSettings;
-    use crate::drain::{Means, spec::nudge::NudgeSpec};
+    use crate::drain::spec::nudge::NudgeSpec;
     use crate::runtime::clock::Clock;
     use crate::runtime::metrics::Metrics;
     use crate::runtime::ready::ReadyGate;
     use crate::workflow::observed::Observed;
-    use crate::workflow::span::Span;
-
-    fn endpoint() -> crate::tencent::Endpoint {
-        crate::tencent::Endpoint::parse(crate::tencent::Endpoint::DEFAULT).unwrap()
-    }
 
     #[tokio::test]
     async fn a_nudge_that_fails_is_told_and_another_pod_of_the_name_is_let_be() {
@@ -341,17 +336,7 @@ mod tests {
             serde_json::from_value(json!({"metadata": {"name": "web-0", "namespace": "shop", "uid": uid}}))
                 .unwrap()
         };
-        let counter = CounterSettings { image: None, manager: String::new(), life: Span::seconds(1) };
-        let now = std::sync::Arc::new(|| jiff::Timestamp::UNIX_EPOCH);
-        let prometheus_allow = crate::drain::prometheus::allow::Allowed::default();
-        let means = Means {
-            client: client.clone(),
-            counter,
-            now,
-            prometheus_allow,
-            tencent: endpoint(),
-            allow_exec: false,
-        };
+        let means = contract::means(client.clone());
         let spec: NudgeSpec = serde_json::from_value(json!({"http": {"port": 9901, "path": "/"}})).unwrap();
         let look = Look {
             seen: Observed::default(),
@@ -364,8 +349,8 @@ mod tests {
             warnings: Vec::new(),
         };
         let context = Context {
-            prometheus_allow: crate::drain::prometheus::allow::Allowed::default(),
-            tencent: endpoint(),
+            prometheus_allow: means.prometheus_allow,
+            tencent: means.tencent,
             client,
             namespace: None,
             process: String::new(),

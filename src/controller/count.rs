@@ -68,8 +68,11 @@ impl Counting {
         clock: Clock,
         wake: (Waker, Key),
     ) {
-        let limits =
-            |probe: &dyn Probe| Limits { threshold: probe.threshold(), new_per_second: pace.new_per_second };
+        let limits = |probe: &dyn Probe| Limits {
+            threshold: probe.threshold(),
+            new_per_second: pace.new_per_second,
+            idle_after: probe.idle_after(),
+        };
         let stale = pace.interval.saturating_mul(3).max(Duration::from_secs(8));
         let windows: Vec<_> = probes.iter().map(|probe| Window::new(limits(probe.as_ref()), stale)).collect();
         let windows = Arc::new(Mutex::new(windows));

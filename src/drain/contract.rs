@@ -2,13 +2,18 @@
 //! And the API server that the tests put behind them.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use ::http::{Request, Response};
 use kube::Client;
 use kube::client::Body;
 
 use super::ports::Front;
-use super::{PodTarget, Reader, Reading};
+use super::prometheus::allow::Allowed;
+use super::socket::CounterSettings;
+use super::{Means, PodTarget, Reader, Reading};
+use crate::tencent::Endpoint;
+use crate::workflow::span::Span;
 
 /// What the other side does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +30,19 @@ pub(super) enum World {
     Refuses,
     /// Gives no new answer.
     Silent,
+}
+
+/// What probes work with: nothing is allowed, and it is always the same moment.
+pub(crate) fn means(client: Client) -> Means {
+    Means {
+        client,
+        counter: CounterSettings { image: None, manager: "m".to_owned(), life: Span::seconds(1) },
+        idle_after: None,
+        now: Arc::new(|| jiff::Timestamp::UNIX_EPOCH),
+        prometheus_allow: Allowed::default(),
+        tencent: Endpoint::parse(Endpoint::DEFAULT).unwrap(),
+        allow_exec: false,
+    }
 }
 
 /// Checks a reader, made anew for each world.

@@ -1,8 +1,10 @@
 //! The program `drain-counter`: runs in an ephemeral container, in the network namespace of a pod, and
-//! reports the pod's connections on its standard output. It writes no file and opens no socket.
+//! reports the pod's connections on its standard output. It writes no file and opens no socket but the one
+//! that asks the kernel.
 //!
 //! It looks up to twenty times a second, at least once a period, and reports the most that it saw,
-//! because connections of one request live for milliseconds. The growth of the kernel's `PassiveOpens` shows those that no look met.
+//! because connections of one request live for milliseconds. The growth of the kernel's `PassiveOpens`
+//! shows those that no look met. Once a period it asks the kernel how long each connection has been silent.
 
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -15,6 +17,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::line::{Line, Report};
 use super::proc_net::{ProcNet, ProcProblem};
+use super::sock_diag;
 use crate::workflow::span::Span;
 
 /// Least time between two looks.
@@ -89,7 +92,7 @@ pub async fn run(
                 }
             }
             if tally.since.elapsed() >= args.period.duration() {
-                break tally.report(net);
+                break tally.report(net, &ports);
             }
         };
         writeln!(out, "{}", Line { seq, report })?;
@@ -125,12 +128,15 @@ impl Tally {
     }
 
     /// Reports and starts anew.
-    fn report(&mut self, net: &ProcNet) -> Report {
+    fn report(&mut self, net: &ProcNet, ports: &BTreeSet<u16>) -> Report {
         let Self { since, max, opens, failed } = std::mem::replace(self, Self::new(net));
         let ms = u64::try_from((self.since - since).as_millis()).unwrap_or(u64::MAX).max(1);
         let why = match (failed, opens, &self.opens) {
             (None, Ok(before), Ok(after)) => match after.checked_sub(before) {
-                Some(opened) => return Report::Seen { max, opened, ms },
+                // A kernel that does not tell keeps nobody from counting.
+                Some(opened) => {
+                    return Report::Seen { max, opened, ms, silent: sock_diag::silence(ports).ok() };
+                }
                 None => "the kernel's PassiveOpens went backwards".to_owned(),
             },
             (Some(problem), _, _) | (None, Err(problem), _) => problem.to_string(),
@@ -168,7 +174,11 @@ mod tests {
         let seen = lines(&out);
         assert!(seen.len() >= 2, "{seen:?}");
         assert!(seen.iter().zip(1..).all(|(line, seq)| line.seq == seq), "{seen:?}");
-        assert!(seen.iter().all(|line| matches!(line.report, Report::Seen { max: 3, .. })), "{seen:?}");
+        let sees_all = |line: &Line| match &line.report {
+            Report::Seen { max: 3, silent: Some(silent), .. } => silent.at_least(Duration::ZERO) == 3,
+            Report::Seen { .. } | Report::Failed { .. } => false,
+        };
+        assert!(seen.iter().all(sees_all), "{seen:?}");
 
         for (client, (server, _)) in open {
             drop(client);
@@ -191,7 +201,7 @@ mod tests {
             let client = TcpStream::connect(address).unwrap();
             drop((listener.accept().unwrap(), client));
         }
-        let report = tally.report(&net);
+        let report = tally.report(&net, &BTreeSet::from([address.port()]));
         assert!(matches!(report, Report::Seen { opened: 20.., max: 0, .. }), "{report:?}");
     }
 

@@ -1,8 +1,11 @@
 //! The line that the drain counter prints and the operator reads: `lu1 seq=12 max=3 opened=2 ms=1000`,
-//! or `lu1 seq=13 error=...` for a period that it could not see whole.
+//! or `lu1 seq=13 error=...` for a period that it could not see whole. `silent=0:1,17:2` follows where the
+//! kernel tells how long each connection has been silent.
 
 use std::fmt;
 use std::str::FromStr;
+
+use super::silence::Silence;
 
 /// Version of the line. Another one is garbage to this reader.
 const VERSION: &str = "lu1";
@@ -27,6 +30,8 @@ pub enum Report {
         opened: u64,
         /// Length of the period in milliseconds, never 0.
         ms: u64,
+        /// How long each established one had been silent at the end of the period. None: the kernel does not tell.
+        silent: Option<Silence>,
     },
     /// A look failed, so the period is unknown.
     Failed {
@@ -39,7 +44,10 @@ impl fmt::Display for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{VERSION} seq={}", self.seq)?;
         match &self.report {
-            Report::Seen { max, opened, ms } => write!(f, " max={max} opened={opened} ms={ms}"),
+            Report::Seen { max, opened, ms, silent } => {
+                write!(f, " max={max} opened={opened} ms={ms}")?;
+                silent.as_ref().map_or(Ok(()), |silent| write!(f, " silent={silent}"))
+            }
             Report::Failed { why } => write!(f, " error={}", why.replace(['\n', '\r'], " ")),
         }
     }
@@ -67,16 +75,20 @@ impl FromStr for Line {
         let mut field = |name: &str| {
             fields.next().and_then(|field| field.strip_prefix(name)).ok_or(NotALine).and_then(number)
         };
-        let report = Report::Seen { max: field("max=")?, opened: field("opened=")?, ms: field("ms=")? };
-        match (&report, fields.next()) {
-            (Report::Seen { ms: 0, .. }, _) | (_, Some(_)) => Err(NotALine),
-            (Report::Seen { .. } | Report::Failed { .. }, None) => Ok(Self { seq, report }),
+        let (max, opened, ms) = (field("max=")?, field("opened=")?, field("ms=")?);
+        let silent = match fields.next() {
+            Some(field) => Some(field.strip_prefix("silent=").ok_or(NotALine)?.parse()?),
+            None => None,
+        };
+        if ms == 0 || fields.next().is_some() {
+            return Err(NotALine);
         }
+        Ok(Self { seq, report: Report::Seen { max, opened, ms, silent } })
     }
 }
 
 /// Plain digits only: `u64::from_str` would also take a sign.
-fn number(text: &str) -> Result<u64, NotALine> {
+pub(super) fn number(text: &str) -> Result<u64, NotALine> {
     if text.bytes().all(|byte| byte.is_ascii_digit()) {
         text.parse().map_err(|_| NotALine)
     } else {
@@ -90,9 +102,12 @@ mod tests {
 
     #[test]
     fn a_report_is_read_as_it_was_written() {
-        let seen = Line { seq: 12, report: Report::Seen { max: 3, opened: 2, ms: 1000 } };
-        assert_eq!(seen.to_string(), "lu1 seq=12 max=3 opened=2 ms=1000");
-        assert_eq!(seen.to_string().parse(), Ok(seen));
+        let seen = |silent| Line { seq: 12, report: Report::Seen { max: 3, opened: 2, ms: 1000, silent } };
+        assert_eq!(seen(None).to_string(), "lu1 seq=12 max=3 opened=2 ms=1000");
+        assert_eq!(seen(None).to_string().parse(), Ok(seen(None)));
+        let silent = "17:2".parse().ok();
+        assert_eq!(seen(silent.clone()).to_string(), "lu1 seq=12 max=3 opened=2 ms=1000 silent=17:2");
+        assert_eq!(seen(silent.clone()).to_string().parse(), Ok(seen(silent)));
 
         let failed = Line { seq: 13, report: Report::Failed { why: "no\nsuch file".to_owned() } };
         assert_eq!(failed.to_string(), "lu1 seq=13 error=no such file");
@@ -115,6 +130,8 @@ mod tests {
             "lu1 seq=1 max=0 opened=0 ms=0",
             "lu1 seq=1 max=0 opened=0 ms=10 more=1",
             "lu1 seq=1 opened=0 max=0 ms=10",
+            "lu1 seq=1 max=0 opened=0 ms=10 silent=",
+            "lu1 seq=1 max=0 opened=0 ms=10 silent=none more=1",
             "unable to retrieve container logs",
         ] {
             assert_eq!(text.parse::<Line>(), Err(NotALine), "{text}");

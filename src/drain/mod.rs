@@ -6,7 +6,7 @@
 //! | `spec` | what users write under `spec.drain.probes` |
 //! | `ports` | which ports of a pod a Service sends connections to |
 //! | `socket` | the probe that counts sockets inside the pod, by a counter it puts there |
-//! | `counter`, `proc_net`, `line` | that counter: the program `drain-counter`, what it reads, what it prints |
+//! | `counter`, `proc_net`, `sock_diag`, `line`, `silence` | that counter: the program `drain-counter`, what it reads, what it prints |
 //! | `http` | the probe that asks the pod over HTTP |
 //! | `formats` | what an HTTP answer may look like, one file a format |
 //! | `prometheus` | the probe that asks a Prometheus |
@@ -25,12 +25,14 @@ pub mod nudge;
 pub mod ports;
 pub mod proc_net;
 pub mod prometheus;
+pub mod silence;
+pub mod sock_diag;
 pub mod socket;
 pub mod spec;
 pub mod tencent_monitor;
 
 #[cfg(test)]
-mod contract;
+pub(crate) mod contract;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -42,6 +44,7 @@ use async_trait::async_trait;
 use self::spec::ProbeSpec;
 use crate::tencent::Endpoint;
 use crate::web::secret::SecretProblem;
+use crate::workflow::span::Span;
 
 /// What a probe saw.
 #[derive(Clone, Debug, PartialEq)]
@@ -162,6 +165,11 @@ pub trait Probe: Send + Sync {
     /// A reader for this pod (this uid). Its first reading is already a fresh one.
     fn reader(&self, pod: &PodTarget) -> Box<dyn Reader>;
 
+    /// Connections that have been silent for so long are left out of the count, where the probe can tell them.
+    fn idle_after(&self) -> Option<Span> {
+        None
+    }
+
     /// As one of several.
     fn boxed(self) -> Box<dyn Probe>
     where
@@ -193,6 +201,8 @@ pub struct Means {
     pub client: kube::Client,
     /// How to start drain counters.
     pub counter: socket::CounterSettings,
+    /// After how long a silence a connection does not count; None: it always does.
+    pub idle_after: Option<Span>,
     /// Wall-clock time.
     pub now: Now,
     /// Which addresses the probe `prometheus` may ask.
@@ -210,9 +220,7 @@ pub struct Means {
 pub fn probe(spec: &ProbeSpec, means: &Means) -> Result<Box<dyn Probe>, Refusal> {
     let ProbeSpec { socket, http, prometheus, exec, tencent_monitor } = spec;
     let members: [Option<Result<Box<dyn Probe>, Refusal>>; 5] = [
-        socket.as_ref().map(|spec| {
-            Ok(socket::SocketProbe::new(spec, means.client.clone(), means.counter.clone()).boxed())
-        }),
+        socket.as_ref().map(|spec| Ok(socket::SocketProbe::new(spec, means).boxed())),
         http.as_ref()
             .map(|spec| Ok(http::HttpProbe::new(spec, means.client.clone(), means.now.clone())?.boxed())),
         prometheus.as_ref().map(|spec| Ok(prometheus::PrometheusProbe::new(spec, means).boxed())),

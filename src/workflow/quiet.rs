@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::observed::DrainView;
+use super::span::Span;
 
 /// One answer of one probe.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,6 +26,8 @@ pub struct Limits {
     pub threshold: u64,
     /// New connections a second at most; those of the kubelet's own probes are counted in.
     pub new_per_second: f64,
+    /// Connections silent for so long were left out of the count.
+    pub idle_after: Option<Span>,
 }
 
 /// The samples of one probe on one pod, on a monotonic clock of this process. It starts empty
@@ -86,7 +89,9 @@ impl Window {
 
     fn why(&self, connections: u64, new_per_second: Option<f64>) -> String {
         if connections > self.limits.threshold {
-            return format!("{connections} connections left (at most {})", self.limits.threshold);
+            let silent = self.limits.idle_after.map(|time| format!(" that were not silent for {time}"));
+            let silent = silent.unwrap_or_default();
+            return format!("{connections} connections left{silent} (at most {})", self.limits.threshold);
         }
         format!(
             "{:.1} new connections a second although it is detached (at most {:.1}): the levers do not cover these clients",
@@ -124,7 +129,7 @@ pub fn together(views: impl IntoIterator<Item = DrainView>) -> DrainView {
 mod tests {
     use super::*;
 
-    const LIMITS: Limits = Limits { threshold: 0, new_per_second: 3.0 };
+    const LIMITS: Limits = Limits { threshold: 0, new_per_second: 3.0, idle_after: None };
 
     fn window() -> Window {
         Window::new(LIMITS, Duration::from_secs(6))
@@ -175,6 +180,15 @@ mod tests {
         window.push(at(6), count(0));
         assert_eq!(window.view(at(12)), DrainView::Quiet(at(6)));
         assert!(matches!(window.view(at(13)), DrainView::Unknown(_)));
+    }
+
+    #[test]
+    fn what_was_left_out_is_said() {
+        let limits = Limits { idle_after: Some(Span::seconds(90)), ..LIMITS };
+        let mut window = Window::new(limits, Duration::from_secs(6));
+        window.push(at(0), count(2));
+        let why = "2 connections left that were not silent for 1m30s (at most 0)".to_owned();
+        assert_eq!(window.view(at(0)), DrainView::Busy { connections: 2, why });
     }
 
     #[test]

@@ -226,8 +226,8 @@ pub fn lossless(run: &Run) -> Result<(), Failed> {
     lossless_but(run, &[])
 }
 
-/// The same, apart from pods that somebody else has deleted: each of these leaves the rotation undrained.
-pub fn lossless_but(run: &Run, deleted: &[&str]) -> Result<(), Failed> {
+/// No request of the load was lost, and there was one.
+pub fn unharmed(run: &Run) -> Result<(), Failed> {
     let report = &run.report;
     if report.lost() > 0 {
         return Err(format!(
@@ -241,6 +241,13 @@ pub fn lossless_but(run: &Run, deleted: &[&str]) -> Result<(), Failed> {
     if report.requests() < 1000 {
         return Err(format!("only {} requests: the load proves nothing", report.requests()).into());
     }
+    Ok(())
+}
+
+/// The same, apart from pods that somebody else has deleted: each of these leaves the rotation undrained.
+pub fn lossless_but(run: &Run, deleted: &[&str]) -> Result<(), Failed> {
+    unharmed(run)?;
+    let report = &run.report;
     for deletion in &run.deletions {
         if !deletion.was_drained() && !deleted.contains(&deletion.uid.as_str()) {
             return Err(format!("deleted with something open: {deletion:?}").into());

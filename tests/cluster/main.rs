@@ -18,6 +18,7 @@ mod dice;
 mod faults;
 mod gate;
 mod harness;
+mod idle;
 mod interrupted;
 mod labels;
 mod operators;
@@ -69,6 +70,7 @@ fn cases() -> Vec<Case> {
         beside("an MQTT broker, for messages that must come", applications::mosquitto),
         beside("nginx, for downloads longer than the grace period", applications::downloads),
         beside("HAProxy as the application, by its own count", applications::haproxy),
+        beside("connections on which nothing happens hold a drain, or are left out", idle::left_out),
         beside(
             "weights on the pods themselves, for two load balancers, in batches of two",
             pod_weights::by_pod,

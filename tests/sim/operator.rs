@@ -311,7 +311,7 @@ impl World {
         let at = Duration::from_secs(self.now.unsigned_abs());
         for uid in wanted {
             let Some(pod) = self.cluster.pods.values().find(|pod| pod.uid == uid) else { continue };
-            let limits = Limits { threshold: 0, new_per_second: 3.0 };
+            let limits = Limits { threshold: 0, new_per_second: 3.0, idle_after: None };
             let answer = match self.probe {
                 // No counter and no endpoint answers in a pod in which nothing runs.
                 _ if !pod.running => Some(Sample::Unknown("nothing runs in it".into())),

@@ -165,6 +165,7 @@ async fn glance(
             manager: names::MANAGER.to_owned(),
             life: Span::seconds((plan.drain.timeout + set::COUNTER_SPARE).as_secs()),
         },
+        idle_after: object.spec.drain.idle_after,
         now: {
             let clock = eye.clock;
             std::sync::Arc::new(move || clock.now())

@@ -5,24 +5,14 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::drain::contract::{api, pod};
+use crate::drain::contract::{api, means, pod};
 use crate::drain::exec::server::{Act, Server, exit, prints, success};
-use crate::drain::socket::CounterSettings;
-use crate::workflow::span::Span;
 
 const V5: &str = "v5.channel.k8s.io";
 
 fn nudges(specs: &Value, client: kube::Client, allow_exec: bool) -> Result<Nudges, Refusal> {
     let specs: Vec<NudgeSpec> = serde_json::from_value(specs.clone()).unwrap();
-    let counter = CounterSettings { image: None, manager: String::new(), life: Span::seconds(1) };
-    let means = Means {
-        client,
-        counter,
-        now: Arc::new(|| jiff::Timestamp::UNIX_EPOCH),
-        prometheus_allow: crate::drain::prometheus::allow::Allowed::default(),
-        tencent: crate::tencent::Endpoint::parse(crate::tencent::Endpoint::DEFAULT).unwrap(),
-        allow_exec,
-    };
+    let means = Means { allow_exec, ..means(client) };
     Nudges::new(&specs, &means)
 }
 

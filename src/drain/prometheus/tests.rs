@@ -14,10 +14,8 @@ use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
 use super::*;
-use crate::drain::contract::{World, api, holds, pod};
-use crate::drain::socket::CounterSettings;
+use crate::drain::contract::{self, World, api, holds, pod};
 use crate::web::MOST_BYTES;
-use crate::workflow::span::Span;
 
 /// A Friday.
 const NOW: &str = "2026-11-20T12:00:00.250Z";
@@ -122,12 +120,9 @@ fn counts(count: u64, seconds: i64) -> impl Fn(Asked) -> Option<Vec<u8>> + Send 
 
 fn means(client: Client, allow: &str) -> Means {
     Means {
-        allow_exec: false,
-        client,
-        counter: CounterSettings { image: None, manager: "m".to_owned(), life: Span::seconds(1) },
         now: Arc::new(now),
-        tencent: crate::tencent::Endpoint::parse(crate::tencent::Endpoint::DEFAULT).unwrap(),
         prometheus_allow: Allowed::parse(&[allow.to_owned()]).unwrap(),
+        ..contract::means(client)
     }
 }
 

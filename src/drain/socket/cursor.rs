@@ -1,5 +1,7 @@
 //! The place in a drain counter's log up to which it was read.
 
+use std::time::Duration;
+
 use crate::drain::line::{Line, Report};
 
 /// What is new in a log.
@@ -9,7 +11,7 @@ pub(super) enum News {
     None,
     /// Every period since the last look, put together.
     Seen {
-        /// The most connections at one moment.
+        /// The most connections at one moment, less those that have been silent for long enough.
         max: u64,
         /// Connections opened.
         opened: u64,
@@ -23,11 +25,18 @@ pub(super) enum News {
 /// How far the log of one container was read.
 #[derive(Debug, Default)]
 pub(super) struct Cursor {
+    /// Connections that have been silent for so long are left out.
+    idle_after: Option<Duration>,
     /// Number of the last line that was looked at; 0 where the log was still empty (the first is 1).
     last: Option<u64>,
 }
 
 impl Cursor {
+    /// At the begin of a log.
+    pub(super) fn new(idle_after: Option<Duration>) -> Self {
+        Self { idle_after, last: None }
+    }
+
     /// Number of the last line that was looked at.
     pub(super) const fn last(&self) -> Option<u64> {
         self.last
@@ -57,7 +66,7 @@ impl Cursor {
             if line.seq != expected {
                 return News::Broken(format!("report {expected} is missing in the drain counter's log"));
             }
-            news = match news.and(line.report) {
+            news = match self.busy(line.report).and_then(|report| news.and(report)) {
                 Ok(news) => news,
                 Err(broken) => return broken,
             };
@@ -66,21 +75,45 @@ impl Cursor {
     }
 }
 
+/// One report, without the connections that are left out.
+struct Busy {
+    max: u64,
+    opened: u64,
+    ms: u64,
+}
+
+impl Cursor {
+    /// What is silent at the end of a period, and was for at least as long as the period, was there at each
+    /// look in it: so it is in the most that was seen.
+    fn busy(&self, report: Report) -> Result<Busy, News> {
+        let (max, opened, ms, silent) = match report {
+            Report::Seen { max, opened, ms, silent } => (max, opened, ms, silent),
+            Report::Failed { why } => {
+                return Err(News::Broken(format!("the drain counter could not look: {why}")));
+            }
+        };
+        let idle = match (self.idle_after, silent) {
+            (None, _) => 0,
+            (Some(time), Some(silent)) => silent.at_least(time.max(Duration::from_millis(ms))),
+            (Some(_), None) => {
+                let why = "the node's kernel does not tell how long a connection has been silent (sock_diag): take out spec.drain.idleAfter";
+                return Err(News::Broken(why.to_owned()));
+            }
+        };
+        Ok(Busy { max: max.saturating_sub(idle), opened, ms })
+    }
+}
+
 impl News {
-    fn and(self, report: Report) -> Result<Self, Self> {
-        match (self, report) {
-            (Self::None, Report::Seen { max, opened, ms }) => Ok(Self::Seen { max, opened, ms }),
-            (Self::Seen { max, opened, ms }, Report::Seen { max: more, opened: again, ms: longer }) => {
-                Ok(Self::Seen {
-                    max: max.max(more),
-                    opened: opened.saturating_add(again),
-                    ms: ms.saturating_add(longer),
-                })
-            }
-            (Self::None | Self::Seen { .. } | Self::Broken(_), Report::Failed { why }) => {
-                Err(Self::Broken(format!("the drain counter could not look: {why}")))
-            }
-            (Self::Broken(why), Report::Seen { .. }) => Err(Self::Broken(why)),
+    fn and(self, Busy { max, opened, ms }: Busy) -> Result<Self, Self> {
+        match self {
+            Self::None => Ok(Self::Seen { max, opened, ms }),
+            Self::Seen { max: before, opened: more, ms: longer } => Ok(Self::Seen {
+                max: max.max(before),
+                opened: opened.saturating_add(more),
+                ms: ms.saturating_add(longer),
+            }),
+            Self::Broken(why) => Err(Self::Broken(why)),
         }
     }
 }
@@ -137,5 +170,28 @@ mod tests {
         cursor.take(&log(&[(5, 0, 0)]));
         assert!(matches!(cursor.take("unable to retrieve container logs\n"), News::Broken(_)));
         assert_eq!(cursor.take(&log(&[(9, 0, 0)])), News::None);
+    }
+
+    #[test]
+    fn connections_that_are_silent_for_long_enough_are_left_out_where_that_is_asked_for() {
+        let news = |idle_after: Option<u64>, log: &str| {
+            let mut cursor = Cursor::new(idle_after.map(Duration::from_secs));
+            cursor.take("");
+            cursor.take(log)
+        };
+        let log = "lu1 seq=1 max=5 opened=0 ms=1000 silent=0:1,30:2,60:2\n";
+        let max = |idle_after, log| match news(idle_after, log) {
+            News::Seen { max, .. } => max,
+            other @ (News::None | News::Broken(_)) => panic!("{other:?}"),
+        };
+        assert_eq!([None, Some(10), Some(31), Some(61)].map(|after| max(after, log)), [5, 1, 3, 5]);
+        // The busiest period counts, each by its own silences.
+        let two = "lu1 seq=1 max=3 opened=0 ms=1000 silent=30:3\nlu1 seq=2 max=3 opened=0 ms=1000 silent=0:2,31:1\n";
+        assert_eq!(max(Some(10), two), 2);
+        // A period that was longer than the silence: nobody knows what was there at its begin.
+        assert_eq!(max(Some(10), "lu1 seq=1 max=2 opened=0 ms=40000 silent=30:2\n"), 2);
+        let blind = "lu1 seq=1 max=0 opened=0 ms=1000\n";
+        assert_eq!(max(None, blind), 0);
+        assert!(matches!(news(Some(10), blind), News::Broken(why) if why.contains("idleAfter")));
     }
 }

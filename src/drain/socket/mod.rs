@@ -32,7 +32,7 @@ pub use self::state::{CounterState, MAX_COUNTERS, counted_ports, counter_state, 
 
 use self::reader::SocketReader;
 use super::spec::SocketSpec;
-use super::{PodTarget, Probe, ProbeKind, Reader, Refusal};
+use super::{Means, PodTarget, Probe, ProbeKind, Reader, Refusal};
 use crate::workflow::span::Span;
 
 /// Time between two reports of a counter.
@@ -69,6 +69,7 @@ pub struct SocketProbe {
     settings: CounterSettings,
     ports: BTreeSet<u16>,
     threshold: u64,
+    idle_after: Option<Span>,
     period: Duration,
     patience: Duration,
 }
@@ -76,9 +77,16 @@ pub struct SocketProbe {
 impl SocketProbe {
     /// A probe by these settings.
     #[must_use]
-    pub fn new(spec: &SocketSpec, client: Client, settings: CounterSettings) -> Self {
-        let ports = spec.ports.iter().copied().collect();
-        Self { client, settings, ports, threshold: spec.threshold.into(), period: PERIOD, patience: ANSWER }
+    pub fn new(spec: &SocketSpec, means: &Means) -> Self {
+        Self {
+            client: means.client.clone(),
+            settings: means.counter.clone(),
+            ports: spec.ports.iter().copied().collect(),
+            threshold: spec.threshold.into(),
+            idle_after: means.idle_after,
+            period: PERIOD,
+            patience: ANSWER,
+        }
     }
 
     /// Starts counter number `n` (see [`CounterState::next`]) in the pod of exactly this uid and version.
@@ -152,6 +160,10 @@ impl Probe for SocketProbe {
         self.threshold
     }
 
+    fn idle_after(&self) -> Option<Span> {
+        self.idle_after
+    }
+
     /// The start of a counter as a dry run: rights, pod security, quota and admission answer as they
     /// would. Whether the image can be pulled only a real one shows.
     async fn admit(&self, pod: &PodTarget) -> Result<(), Refusal> {
@@ -161,7 +173,8 @@ impl Probe for SocketProbe {
     }
 
     fn reader(&self, pod: &PodTarget) -> Box<dyn Reader> {
-        Box::new(SocketReader::new(self.client.clone(), pod.clone(), self.period, self.patience))
+        let idle_after = self.idle_after.map(Span::duration);
+        Box::new(SocketReader::new(self.client.clone(), pod.clone(), idle_after, self.period, self.patience))
     }
 
     fn counter(&self) -> Option<&SocketProbe> {

@@ -20,6 +20,8 @@ const MOST_LINES: u64 = 1000;
 pub(super) struct SocketReader {
     pods: Api<Pod>,
     pod: PodTarget,
+    /// Connections that have been silent for so long are left out.
+    idle_after: Option<Duration>,
     period: Duration,
     /// One answer of the API server takes no longer.
     patience: Duration,
@@ -30,9 +32,15 @@ pub(super) struct SocketReader {
 }
 
 impl SocketReader {
-    pub(super) fn new(client: Client, pod: PodTarget, period: Duration, patience: Duration) -> Self {
+    pub(super) fn new(
+        client: Client,
+        pod: PodTarget,
+        idle_after: Option<Duration>,
+        period: Duration,
+        patience: Duration,
+    ) -> Self {
         let pods = Api::namespaced(client, &pod.namespace);
-        Self { pods, pod, period, patience, reading: None, looked: Instant::now() }
+        Self { pods, pod, idle_after, period, patience, reading: None, looked: Instant::now() }
     }
 
     /// Waits for a report that is newer than the last reading, for two and a half periods.
@@ -74,7 +82,7 @@ impl SocketReader {
                 return Err(format!("the drain counter does not start: {why}"));
             }
         };
-        self.reading = Some((name, Cursor::default()));
+        self.reading = Some((name, Cursor::new(self.idle_after)));
         Ok(())
     }
 

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::drain::Reading;
-use crate::drain::contract::{World, answer, api, holds, pod};
+use crate::drain::contract::{World, answer, api, holds, means, pod};
 
 fn probe(client: Client) -> SocketProbe {
     let settings = CounterSettings {
@@ -14,7 +14,8 @@ fn probe(client: Client) -> SocketProbe {
         manager: "lossless-upgrade".to_owned(),
         life: Span::seconds(7200),
     };
-    let mut probe = SocketProbe::new(&SocketSpec::default(), client, settings);
+    let means = Means { counter: settings, ..means(client) };
+    let mut probe = SocketProbe::new(&SocketSpec::default(), &means);
     probe.period = Duration::from_millis(40);
     probe.patience = Duration::from_millis(200);
     probe

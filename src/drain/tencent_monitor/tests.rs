@@ -5,11 +5,8 @@ use futures::future::join_all;
 use serde_json::{Value, from_value, json};
 
 use super::*;
-use crate::drain::contract::{World, answer, api, holds, pod};
-use crate::drain::prometheus::allow::Allowed;
-use crate::drain::socket::CounterSettings;
+use crate::drain::contract::{World, answer, api, holds, means, pod};
 use crate::tencent::testing::{Asked, DATE, ID, KEY, cloud, http, now, ok, refused, secret};
-use crate::workflow::span::Span;
 
 fn secrets() -> Client {
     api(|request| {
@@ -21,14 +18,7 @@ fn secrets() -> Client {
 fn made(endpoint: Endpoint, more: &Value, now: Now) -> TencentMonitorProbe {
     let mut spec = json!({"region": "ap-guangzhou", "credentials": {"secret": "tencent"}});
     spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-    let means = Means {
-        client: secrets(),
-        counter: CounterSettings { image: None, manager: "m".to_owned(), life: Span::seconds(1) },
-        now,
-        prometheus_allow: Allowed::default(),
-        tencent: endpoint,
-        allow_exec: false,
-    };
+    let means = Means { now, tencent: endpoint, ..means(secrets()) };
     TencentMonitorProbe::new(&from_value(spec).unwrap(), &means)
 }
 

@@ -119,7 +119,7 @@ impl Kubelet {
                 counter.wrote = Some(now);
                 counter.lines += 1;
                 let seen = clients.of(uid(pod));
-                let report = Report::Seen { max: seen.most, opened: seen.opened, ms: 1000 };
+                let report = Report::Seen { max: seen.most, opened: seen.opened, ms: 1000, silent: None };
                 let line = Line { seq: counter.lines, report };
                 store.logs.entry(id).or_default().push(format!("{line}\n"));
             }

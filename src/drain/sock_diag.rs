@@ -1,0 +1,149 @@
+//! What only the kernel's `sock_diag` tells of the sockets of a network namespace (`man 7 sock_diag`): when
+//! the last data went over a connection. It answers without any privilege.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::time::Duration;
+
+use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
+use netlink_packet_sock_diag::SockDiagMessage;
+use netlink_packet_sock_diag::constants::{AF_INET, AF_INET6, IPPROTO_TCP};
+use netlink_packet_sock_diag::inet::nlas::Nla;
+use netlink_packet_sock_diag::inet::{ExtensionFlags, InetRequest, InetResponse, SocketId, StateFlags};
+use netlink_sys::protocols::NETLINK_SOCK_DIAG;
+use netlink_sys::{Socket, SocketAddr};
+
+use super::silence::Silence;
+
+/// How long the established connections to these local ports have been silent, IPv4 and IPv6. One that
+/// holds bytes which one side has not taken yet is not silent, however old they are.
+///
+/// # Errors
+/// The kernel does not answer, or not as documented.
+pub fn silence(ports: &BTreeSet<u16>) -> io::Result<Silence> {
+    let mut all = Silence::default();
+    for (family, any) in [(AF_INET, SocketId::new_v4()), (AF_INET6, SocketId::new_v6())] {
+        for socket in established(family, any)? {
+            if ports.contains(&socket.header.socket_id.source_port) {
+                all.add(silent(&socket)?);
+            }
+        }
+    }
+    Ok(all)
+}
+
+/// All established sockets of a family.
+fn established(family: u8, any: SocketId) -> io::Result<Vec<InetResponse>> {
+    let socket = Socket::new(NETLINK_SOCK_DIAG)?;
+    socket.connect(&SocketAddr::new(0, 0))?;
+    let mut header = NetlinkHeader::default();
+    header.flags = NLM_F_REQUEST | NLM_F_DUMP;
+    let request = InetRequest {
+        family,
+        protocol: IPPROTO_TCP,
+        extensions: ExtensionFlags::INFO,
+        states: StateFlags::ESTABLISHED,
+        socket_id: any,
+    };
+    let mut question = NetlinkMessage::new(header, SockDiagMessage::InetRequest(request).into());
+    question.finalize();
+    let mut bytes = vec![0; question.buffer_len()];
+    question.serialize(&mut bytes);
+    socket.send(&bytes, 0)?;
+
+    let mut found = Vec::new();
+    loop {
+        let (datagram, _) = socket.recv_from_full()?;
+        let mut rest = datagram.as_slice();
+        while !rest.is_empty() {
+            let message = NetlinkMessage::<SockDiagMessage>::deserialize(rest).map_err(io::Error::other)?;
+            match message.payload {
+                NetlinkPayload::InnerMessage(SockDiagMessage::InetResponse(response)) => {
+                    found.push(*response);
+                }
+                NetlinkPayload::Done(done) if done.code == 0 => return Ok(found),
+                NetlinkPayload::Done(done) => return Err(io::Error::from_raw_os_error(-done.code)),
+                NetlinkPayload::Error(error) => return Err(error.to_io()),
+                other => return Err(io::Error::other(format!("unexpected answer: {other:?}"))),
+            }
+            // Messages are aligned to 4 bytes.
+            let length = usize::try_from(message.header.length).map_err(io::Error::other)?;
+            rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
+        }
+    }
+}
+
+/// Offsets in the kernel's `struct tcp_info` (`include/uapi/linux/tcp.h`), which only ever grows at its end.
+const LAST_DATA_SENT: usize = 44;
+const LAST_DATA_RECV: usize = 52;
+
+/// Since when neither side has sent data. Keep-alive probes of the kernel are no data.
+fn silent(socket: &InetResponse) -> io::Result<Duration> {
+    if socket.header.recv_queue > 0 || socket.header.send_queue > 0 {
+        return Ok(Duration::ZERO);
+    }
+    let info = socket.nlas.iter().find_map(|attribute| match attribute {
+        Nla::TcpInfo(bytes) => Some(bytes.as_slice()),
+        _ => None,
+    });
+    let field = |offset: usize| {
+        let bytes = info?.get(offset..offset + 4)?;
+        Some(u32::from_ne_bytes(bytes.try_into().ok()?))
+    };
+    let (sent, received) = field(LAST_DATA_SENT)
+        .zip(field(LAST_DATA_RECV))
+        .ok_or_else(|| io::Error::other("the kernel's tcp_info is missing or too short"))?;
+    Ok(Duration::from_millis(sent.min(received).into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::{TcpListener, TcpStream};
+
+    use tokio::time::Instant;
+
+    use super::*;
+
+    fn until(what: &str, mut holds: impl FnMut() -> bool) {
+        let begin = Instant::now();
+        while !holds() {
+            assert!(begin.elapsed() < Duration::from_secs(10), "{what}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn of(listener: &TcpListener) -> Silence {
+        silence(&BTreeSet::from([listener.local_addr().unwrap().port()])).unwrap()
+    }
+
+    #[test]
+    fn a_connection_grows_silent_until_one_side_speaks() {
+        for address in ["127.0.0.1:0", "[::1]:0"] {
+            // A machine may have no IPv6.
+            let Ok(listener) = TcpListener::bind(address) else { continue };
+            assert_eq!(of(&listener), Silence::default());
+            let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            let (mut server, _) = listener.accept().unwrap();
+            let silent_for = |ms| of(&listener).at_least(Duration::from_millis(ms));
+            assert_eq!((silent_for(0), silent_for(1000)), (1, 0));
+            until("it is silent for a second", || silent_for(1000) == 1);
+
+            server.write_all(b"x").unwrap();
+            client.read_exact(&mut [0]).unwrap();
+            until("the server's byte is noticed", || silent_for(1000) == 0);
+            until("it is silent again", || silent_for(1000) == 1);
+
+            client.write_all(b"x").unwrap();
+            until("the client's byte is noticed", || silent_for(1000) == 0);
+            // Nobody has read it: it is owed an answer, however long that takes.
+            let asked = Instant::now();
+            until("more than a second passes", || asked.elapsed() > Duration::from_millis(1500));
+            assert_eq!((silent_for(0), silent_for(1000)), (1, 0));
+            server.read_exact(&mut [0]).unwrap();
+            assert_eq!(silent_for(1000), 1);
+            drop(client);
+            until("a closed one is not there", || silent_for(0) == 0);
+        }
+    }
+}
