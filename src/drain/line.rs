@@ -98,6 +98,10 @@ pub(super) fn number(text: &str) -> Result<u64, NotALine> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -135,6 +139,41 @@ mod tests {
             "unable to retrieve container logs",
         ] {
             assert_eq!(text.parse::<Line>(), Err(NotALine), "{text}");
+        }
+    }
+
+    fn reports() -> impl Strategy<Value = Report> {
+        let silences = prop::collection::vec(0..400_000_u64, 0..40).prop_map(|all| {
+            let mut silence = Silence::default();
+            for seconds in all {
+                silence.add(Duration::from_secs(seconds));
+            }
+            silence
+        });
+        let seen = (any::<u64>(), any::<u64>(), 1..=u64::MAX, prop::option::of(silences));
+        prop_oneof![
+            seen.prop_map(|(max, opened, ms, silent)| Report::Seen { max, opened, ms, silent }),
+            ".{0,20}".prop_map(|why| Report::Failed { why }),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn any_report_is_read_as_it_was_written_and_no_part_of_it_counts_less(
+            seq in any::<u64>(), report in reports(), other in ".{0,60}", cut in any::<prop::sample::Index>(),
+        ) {
+            let line = Line { seq, report };
+            let text = line.to_string();
+            // The reason is written on one line.
+            let same_but_reason = |read: &Line| matches!((&read.report, &line.report), (Report::Failed { .. }, Report::Failed { .. }));
+            let read: Line = text.parse().unwrap();
+            prop_assert!(read == line || same_but_reason(&read), "{}", text);
+            let end = text.char_indices().map(|(place, _)| place).nth(cut.index(text.chars().count())).unwrap_or(0);
+            for part in [&text[..end], other.as_str()] {
+                if let (Ok(Line { report: Report::Seen { max, .. }, .. }), Report::Seen { max: whole, .. }) = (part.parse(), &line.report) {
+                    prop_assert_eq!(max, *whole);
+                }
+            }
         }
     }
 }

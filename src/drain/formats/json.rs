@@ -1,18 +1,77 @@
 //! A number in a JSON document, as a number or as text that is one.
 
-use serde_json::Value;
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
 
 use super::{Why, number};
 
 /// The number at the pointer.
 pub(super) fn parse(text: &str, pointer: &str) -> Result<u64, Why> {
-    let document: Value = serde_json::from_str(text)
+    let document: &RawValue = serde_json::from_str(text)
         .map_err(|problem| if problem.is_eof() { Why::CutOff } else { Why::NotThis("JSON") })?;
+    let value = at(document, pointer)?.get();
+    match value.as_bytes().first() {
+        Some(b'-' | b'0'..=b'9') => number::parse(value),
+        Some(b'"') => {
+            let text: String = serde_json::from_str(value).map_err(|_| Why::NotThis("JSON"))?;
+            number::parse(&text)
+        }
+        _ => Err(Why::NotANumber),
+    }
+}
+
+/// The value at a pointer (RFC 6901), as it was written: a number keeps all its digits, and a key on the
+/// way that is there twice is seen.
+fn at<'a>(document: &'a RawValue, pointer: &str) -> Result<&'a RawValue, Why> {
     let missing = || Why::Missing(format!("value at `{pointer}`"));
-    match document.pointer(pointer).ok_or_else(missing)? {
-        Value::Number(value) => value.as_f64().ok_or(Why::NotANumber).and_then(number::count),
-        Value::String(value) => number::parse(value),
-        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => Err(Why::NotANumber),
+    let mut value = document;
+    // What stands before the first slash names nothing: the pointer is empty, or begins with it.
+    for token in pointer.split('/').skip(1) {
+        let token = token.replace("~1", "/").replace("~0", "~");
+        let object: Result<Members<'_>, _> = serde_json::from_str(value.get());
+        value = if let Ok(Members(members)) = object {
+            let mut named = members.into_iter().filter(|(key, _)| *key == token).map(|(_, value)| value);
+            match (named.next(), named.next()) {
+                (Some(value), None) => value,
+                (Some(_), Some(_)) => return Err(Why::Twice(format!("a key of `{pointer}`"))),
+                (None, _) => return Err(missing()),
+            }
+        } else {
+            let list: Vec<&RawValue> = serde_json::from_str(value.get()).map_err(|_| missing())?;
+            // As RFC 6901 has it: digits without a leading zero.
+            let index = token.parse().ok().filter(|index: &usize| index.to_string() == token);
+            index.and_then(|index| list.get(index).copied()).ok_or_else(missing)?
+        };
+    }
+    Ok(value)
+}
+
+/// The members of an object in their order, each as often as it is there.
+struct Members<'a>(Vec<(String, &'a RawValue)>);
+
+impl<'de> Deserialize<'de> for Members<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct All;
+
+        impl<'de> Visitor<'de> for All {
+            type Value = Members<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(Members(members))
+            }
+        }
+
+        deserializer.deserialize_map(All)
     }
 }
 
@@ -26,6 +85,30 @@ mod tests {
         assert_eq!(parse(envoy, "/stats/0/value"), Ok(3));
         assert_eq!(parse(r#"{"a/b":"2.5"}"#, "/a~1b"), Ok(3));
         assert_eq!(parse("0", ""), Ok(0));
+        assert_eq!(parse(r#"{"": {"0": [1, [7]]}}"#, "//0/1/0"), Ok(7));
+    }
+
+    #[test]
+    fn a_number_is_what_its_text_says() {
+        assert_eq!(parse(r#"{"n": 1e-400}"#, "/n"), Ok(1));
+        assert_eq!(parse(r#"{"n": 1e400}"#, "/n"), Err(Why::NotFinite));
+    }
+
+    #[test]
+    fn a_key_on_the_way_that_is_there_twice_is_unknown_and_others_do_not_matter() {
+        let twice = Err(Why::Twice("a key of `/a/n`".to_owned()));
+        assert_eq!(parse(r#"{"a":{"n":0,"n":5}}"#, "/a/n"), twice);
+        assert_eq!(parse(r#"{"a":{"n":0},"a":{"n":5}}"#, "/a/n"), twice);
+        assert_eq!(parse(r#"{"b":1,"b":2,"a":{"n":5,"c":0,"c":0}}"#, "/a/n"), Ok(5));
+    }
+
+    #[test]
+    fn a_place_in_a_list_is_a_plain_number() {
+        for pointer in ["/01", "/-", "/+1", "/2", "/x", "/1/0"] {
+            let missing = Err(Why::Missing(format!("value at `{pointer}`")));
+            assert_eq!(parse("[0, 1]", pointer), missing);
+        }
+        assert_eq!(parse("[0, 1]", "/1"), Ok(1));
     }
 
     #[test]

@@ -8,6 +8,9 @@ mod nginx_stub_status;
 pub(in crate::drain) mod number;
 mod prometheus_text;
 
+#[cfg(test)]
+mod properties;
+
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
