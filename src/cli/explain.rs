@@ -114,10 +114,15 @@ fn end(object: &LosslessUpgrade, status: &LosslessUpgradeStatus) -> String {
         Step::Detach | Step::Attach => {
             format!("the load balancer has confirmed it and {} are over", spec.traffic.settle)
         }
-        Step::Drain => format!(
-            "every probe is at its threshold or below for {} without a break, and {} are over since the detach",
-            drain.stable_for, drain.minimum
-        ),
+        Step::Drain => {
+            let idle = drain.idle_after.map(|time| format!("; connections silent for {time} do not count"));
+            format!(
+                "every probe is at its threshold or below for {} without a break, and {} are over since the detach{}",
+                drain.stable_for,
+                drain.minimum,
+                idle.unwrap_or_default()
+            )
+        }
         Step::Replace => "the old pods are gone and new ones exist".into(),
         Step::Verify => "the new pods are Ready at the right revision and image".into(),
         Step::Soak if run.batch_kind == BatchKind::None => "the next batch may be taken out".into(),

@@ -108,6 +108,15 @@ fn the_explanation_says_what_it_waits_for_and_what_would_end_that_in_each_phase(
 }
 
 #[test]
+fn the_explanation_of_a_drain_says_which_connections_do_not_count() {
+    let mut moment = all().into_iter().find(|moment| moment.name == "Drain").unwrap();
+    let explained = |moment: &Moment| explain::view(&moment.object, moment.now, Paint::PLAIN);
+    assert!(!explained(&moment).contains("silent"));
+    moment.object.spec.drain.idle_after = Some("5m".parse().unwrap());
+    assert!(explained(&moment).contains("connections silent for 5m do not count"), "{}", explained(&moment));
+}
+
+#[test]
 fn the_history_has_the_run_under_way_on_top() {
     insta::assert_snapshot!(
         "history",
