@@ -83,8 +83,8 @@ struct Busy {
 }
 
 impl Cursor {
-    /// What is silent at the end of a period, and was for at least as long as the period, was there at each
-    /// look in it: so it is in the most that was seen.
+    /// What has been silent since before the period was there at each look in it: so it is in the most that
+    /// was seen. The kernel is asked a moment after the period, hence the double of its length.
     fn busy(&self, report: Report) -> Result<Busy, News> {
         let (max, opened, ms, silent) = match report {
             Report::Seen { max, opened, ms, silent } => (max, opened, ms, silent),
@@ -94,7 +94,7 @@ impl Cursor {
         };
         let idle = match (self.idle_after, silent) {
             (None, _) => 0,
-            (Some(time), Some(silent)) => silent.at_least(time.max(Duration::from_millis(ms))),
+            (Some(time), Some(silent)) => silent.at_least(time.max(Duration::from_millis(ms.saturating_mul(2)))),
             (Some(_), None) => {
                 let why = "the node's kernel does not tell how long a connection has been silent (sock_diag): take out spec.drain.idleAfter";
                 return Err(News::Broken(why.to_owned()));
@@ -189,7 +189,7 @@ mod tests {
         let two = "lu1 seq=1 max=3 opened=0 ms=1000 silent=30:3\nlu1 seq=2 max=3 opened=0 ms=1000 silent=0:2,31:1\n";
         assert_eq!(max(Some(10), two), 2);
         // A period that was longer than the silence: nobody knows what was there at its begin.
-        assert_eq!(max(Some(10), "lu1 seq=1 max=2 opened=0 ms=40000 silent=30:2\n"), 2);
+        assert_eq!(max(Some(10), "lu1 seq=1 max=2 opened=0 ms=40000 silent=30:1,60:1\n"), 2);
         let blind = "lu1 seq=1 max=0 opened=0 ms=1000\n";
         assert_eq!(max(None, blind), 0);
         assert!(matches!(news(Some(10), blind), News::Broken(why) if why.contains("idleAfter")));
