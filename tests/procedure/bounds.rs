@@ -54,7 +54,10 @@ fn a_batch_serves_again_four_times_for_others_that_fall_and_then_the_run_waits_f
         let run = world.state.run.as_ref();
         run.is_some_and(|run| run.step == Step::Drain && run.batch.kind == BatchKind::Serving)
     };
-    while world.run_until(600, |world| halted(world) || drains(world)) && !halted(&world) {
+    for _ in 0..8 {
+        if !world.run_until(600, |world| halted(world) || drains(world)) || halted(&world) {
+            break;
+        }
         let end = world.now + 30;
         let batch = world.state.run.as_ref().unwrap().batch.ordinals.clone();
         for (ordinal, pod) in &mut world.cluster.pods {

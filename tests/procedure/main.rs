@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests fail tests")]
 
 mod bounds;
+mod choices;
 mod diagram;
 mod disturbances;
 mod edges;

@@ -94,7 +94,9 @@ impl Cursor {
         };
         let idle = match (self.idle_after, silent) {
             (None, _) => 0,
-            (Some(time), Some(silent)) => silent.at_least(time.max(Duration::from_millis(ms.saturating_mul(2)))),
+            (Some(time), Some(silent)) => {
+                silent.at_least(time.max(Duration::from_millis(ms.saturating_mul(2))))
+            }
             (Some(_), None) => {
                 let why = "the node's kernel does not tell how long a connection has been silent (sock_diag): take out spec.drain.idleAfter";
                 return Err(News::Broken(why.to_owned()));
