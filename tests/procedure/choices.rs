@@ -1,77 +1,20 @@
 //! Single decisions on single looks: what comes next, and what may go. Each of these was found untested by
 //! changing the procedure; in a whole run something else stands behind it.
 
-use lossless_upgrade::workflow::batches::{broken, choose, undeleted};
-use lossless_upgrade::workflow::checks::{GUARDS, Guard, refusal};
-use lossless_upgrade::workflow::observed::{Confirmation, Held, Observed};
-use lossless_upgrade::workflow::ordinals::{Ordinal, OrdinalSet};
-use lossless_upgrade::workflow::state::{BatchKind, Goal, PodRecord, PodState, Run, State, Step};
-use lossless_upgrade::workflow::turn::{Next, Turn, later};
+use lossless_upgrade::workflow::batches::{choose, undeleted};
+use lossless_upgrade::workflow::checks::{Guard, refusal};
+use lossless_upgrade::workflow::decision::Effect;
+use lossless_upgrade::workflow::observed::{Confirmation, Held, Site};
+use lossless_upgrade::workflow::ordinals::OrdinalSet;
+use lossless_upgrade::workflow::reasons::{Problem, Reason};
+use lossless_upgrade::workflow::state::{BatchKind, Goal, PodRecord, PodState, Step};
+use lossless_upgrade::workflow::transitions::{TABLE, allowed};
+use lossless_upgrade::workflow::turn::Next;
+use lossless_upgrade::workflow::words::Actions;
+use lossless_upgrade::workflow::{interrupts, takeover};
 
+use crate::scene::{Scene, set};
 use crate::sim::plans::one_by_one;
-use crate::sim::telling::{until, upgrade};
-use crate::sim::world::World;
-
-/// Three pods of the old version and a surge of one that is proven, about to take out the first of the three;
-/// nothing is detached.
-struct Scene {
-    world: World,
-    seen: Observed,
-    state: State,
-}
-
-impl Scene {
-    fn new() -> Self {
-        let mut world = upgrade(3, one_by_one());
-        until(&mut world, Step::Detach, BatchKind::Serving);
-        let (seen, mut state) = (world.observe(), world.state.clone());
-        state.detached = OrdinalSet::new();
-        assert_eq!(state.run.as_ref().map(|run| run.surge), Some(1));
-        Self { world, seen, state }
-    }
-
-    /// The same when all four are at the target and proven.
-    fn upgraded() -> Self {
-        let mut scene = Self::new();
-        let to = scene.run().to.clone();
-        scene.seen.pods.values_mut().for_each(|pod| pod.revision.clone_from(&to));
-        scene.run().updated = set(&[0, 1, 2]);
-        scene
-    }
-
-    fn run(&mut self) -> &mut Run {
-        self.state.run.as_mut().unwrap()
-    }
-
-    /// One decision, so many seconds after the step was entered.
-    fn decide<T>(&self, seconds: u64, decision: impl FnOnce(&mut Turn<'_>, &mut Run) -> T) -> (T, Run) {
-        let mut state = self.state.clone();
-        let mut run = state.run.take().unwrap();
-        let now = later(run.entered, std::time::Duration::from_secs(seconds));
-        let (plan, seen) = (&self.world.plan, &self.seen);
-        let mut turn = Turn { guards: GUARDS, plan, seen, now, state, notes: Vec::new(), trail: Vec::new() };
-        (decision(&mut turn, &mut run), run)
-    }
-
-    /// What is waited for; none: something is begun.
-    fn waits(&self, seconds: u64) -> Option<String> {
-        match self.decide(seconds, choose).0 {
-            Next::Wait(wait) => Some(wait.message),
-            Next::Again => None,
-            other @ (Next::Act(..) | Next::End(..)) => panic!("{other:?}"),
-        }
-    }
-
-    /// The batch of broken pods, if there is one.
-    fn broken(&self) -> Option<OrdinalSet> {
-        let (begun, run) = self.decide(0, broken);
-        begun.map(|_| run.batch.ordinals)
-    }
-}
-
-fn set(ordinals: &[Ordinal]) -> OrdinalSet {
-    ordinals.iter().copied().collect()
-}
 
 #[test]
 fn a_detached_pod_that_comes_back_is_waited_for_and_one_that_does_not_is_not() {
@@ -175,5 +118,125 @@ fn only_a_broken_pod_in_a_batch_of_broken_ones_needs_no_lever() {
             let (refused, _) = scene.decide(0, |turn, run| refusal(&[guard], turn, run, &record, &pod));
             assert_eq!(refused.is_none(), free, "{guard:?}, {kind:?}, broken: {is_broken}");
         }
+    }
+}
+
+/// What a process that finds the run does first, seconds after the step was entered.
+fn takes_over(scene: &Scene, seconds: u64) -> Option<Next> {
+    scene.decide(seconds, |turn, run| takeover::look(turn, run)).0
+}
+
+#[test]
+fn a_run_that_another_process_has_taken_is_left_to_it_until_its_time_is_over() {
+    let mut scene = Scene::new();
+    scene.seen.process = "another".to_owned();
+    scene.seen.yields_until = Some(scene.at(10));
+    let waits = |seconds| matches!(takes_over(&scene, seconds), Some(Next::Wait(_)));
+    assert_eq!([0, 9, 10, 11].map(waits), [true, true, false, false]);
+}
+
+#[test]
+fn a_stateful_set_that_goes_or_is_another_one_is_not_marked() {
+    let marks = |uid: &str, deleting: bool| {
+        let mut scene = Scene::new();
+        scene.seen.process = "another".to_owned();
+        let set = scene.seen.set.as_mut().unwrap();
+        (set.uid, set.deleting) = (uid.to_owned(), deleting);
+        matches!(takes_over(&scene, 0), Some(Next::Act(Effect::FenceSet { .. }, _)))
+    };
+    let uid = Scene::new().seen.set.unwrap().uid;
+    assert!(marks(&uid, false));
+    assert!(!marks(&uid, true) && !marks("new", false) && !marks("new", true));
+}
+
+#[test]
+fn of_a_lever_on_pods_each_pod_is_marked_that_a_late_write_may_reach_and_no_other() {
+    let marked = |held: Held, change: fn(&mut Scene)| {
+        let mut scene = Scene::new();
+        scene.seen.process = "another".to_owned();
+        scene.seen.set.as_mut().unwrap().fence = Some("another".to_owned());
+        scene.seen.levers[0].site = Site::Pods;
+        scene.seen.levers[0].held = held;
+        scene.run().batch.ordinals = set(&[0]);
+        scene.state.detached = set(&[1]);
+        change(&mut scene);
+        let mut marked = OrdinalSet::new();
+        while let Some(Next::Act(Effect::Fence { ordinal, mark, .. }, _)) = takes_over(&scene, 0) {
+            scene.seen.pods.get_mut(&ordinal).unwrap().fence = Some(mark);
+            marked.insert(ordinal);
+        }
+        assert!(takes_over(&scene, 0).is_none());
+        marked
+    };
+    assert_eq!(marked(Held::Ordinals(set(&[2])), |_| ()), set(&[0, 1, 2]));
+    assert_eq!(marked(Held::Foreign("changed".to_owned()), |_| ()), set(&[0, 1]));
+    let ends = |scene: &mut Scene| scene.seen.pods.get_mut(&2).unwrap().terminating = true;
+    assert_eq!(marked(Held::Ordinals(set(&[2])), ends), set(&[0, 1]));
+}
+
+#[test]
+fn what_ends_a_run_waits_until_it_is_known_which_template_is_the_newest() {
+    for (word, is_known, waits) in
+        [("abort", true, false), ("abort", false, true), ("rollback", true, false), ("rollback", false, true)]
+    {
+        let mut scene = Scene::new();
+        let said = Some("now".to_owned());
+        match word {
+            "abort" => scene.seen.actions = Actions { abort: said, ..Actions::default() },
+            _ => scene.seen.actions = Actions { rollback: said, ..Actions::default() },
+        }
+        let view = scene.seen.set.as_mut().unwrap();
+        view.update_revision = view.update_revision.take().filter(|_| is_known);
+        let (next, _) = scene.decide(0, interrupts::look);
+        assert_eq!(matches!(next, Some(Next::Wait(_))), waits, "{word}, known: {is_known}: {next:?}");
+    }
+}
+
+#[test]
+fn a_rollback_gives_up_the_newest_template_but_not_the_one_to_go_back_to() {
+    let fails = |newest: &str| {
+        let mut scene = Scene::new();
+        scene.seen.actions = Actions { rollback: Some("now".to_owned()), ..Actions::default() };
+        let newest = if newest == "from" { scene.run().from.clone() } else { newest.to_owned() };
+        scene.seen.set.as_mut().unwrap().update_revision = Some(newest);
+        let (_, run) = scene.decide(0, interrupts::look);
+        assert_eq!(run.goal, Goal::RollBack);
+        run.failed
+    };
+    let to = Scene::new().run().to.clone();
+    assert_eq!(fails(&to), Some(to.clone()));
+    assert_eq!(fails("newer"), Some("newer".to_owned()));
+    assert_eq!(fails("from"), Some(to));
+}
+
+#[test]
+fn a_retry_forgives_the_restarts_of_the_pod_that_is_recorded_and_of_no_other() {
+    let restarts = |uid: &str| {
+        let mut scene = Scene::new();
+        scene.seen.actions = Actions { retry: Some("now".to_owned()), ..Actions::default() };
+        scene.run().halted = Some(Problem::new(Reason::OthersNotReady, "a test"));
+        scene.state.pods = vec![record(uid)];
+        let pod = scene.seen.pods.get_mut(&0).unwrap();
+        (pod.uid, pod.restarts) = ("there".to_owned(), 3);
+        scene
+            .decide(0, |turn, run| {
+                assert!(interrupts::look(turn, run).is_some());
+                assert_eq!(run.halted, None);
+                turn.state.pods[0].restarts
+            })
+            .0
+    };
+    assert_eq!((restarts("there"), restarts("before")), (3, 0));
+}
+
+#[test]
+fn only_what_the_table_has_may_follow() {
+    for (step, next) in TABLE {
+        assert!(allowed(*step, *step) && next.iter().all(|next| allowed(*step, *next)), "{step:?}");
+    }
+    for (step, next) in
+        [(Step::Attach, Step::Replace), (Step::Restore, Step::Detach), (Step::Template, Step::Replace)]
+    {
+        assert!(!allowed(step, next), "{step:?} to {next:?}");
     }
 }

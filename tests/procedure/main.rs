@@ -12,6 +12,7 @@ mod interruptions;
 mod nudges;
 mod peers;
 mod properties;
+mod scene;
 #[path = "../sim/mod.rs"]
 mod sim;
 mod stories;
