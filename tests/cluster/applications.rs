@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use futures::future::{FutureExt, LocalBoxFuture};
+use futures::future::{FutureExt, LocalBoxFuture, try_join_all};
 use lab::load::{Profile, Protocol};
 use lab::scenario::{App, Run, Stage, UpdateStrategy};
 use libtest_mimic::Failed;
@@ -26,36 +26,37 @@ pub fn talking(protocols: &[Protocol]) -> Profile {
 /// What these servers lose when Kubernetes itself replaces their pods.
 pub fn control(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), Failed>> {
     async move {
-        for (app, profile) in [
+        let all = [
             (App::redis("redis-rolling"), talking(&[Protocol::Blocking, Protocol::PubSub])),
             (App::mosquitto("mosquitto-rolling"), talking(&[Protocol::Mqtt])),
             (App::haproxy("haproxy-rolling"), long_kept()),
-        ] {
-            let image = format!("lab/{}:v2", app.name);
-            let app = stage.deploy(App { strategy: UpdateStrategy::RollingUpdate, ..app }).await?;
-            let run = app
-                .run_under(&profile, async {
-                    app.set_image(&image).await?;
-                    app.rolled_out().await
-                })
-                .await?;
-            let report = &run.report;
-            println!(
-                "    {image}: {} of {} requests lost, {} connections severed",
-                report.lost(),
-                report.requests(),
-                report.severed
-            );
-            if report.severed == 0 {
-                return Err(
-                    format!("a RollingUpdate to {image} severed nobody: this load proves nothing").into()
-                );
-            }
-            app.remove().await?;
-        }
-        Ok(())
+        ];
+        try_join_all(all.map(|(app, profile)| severed(stage, app, profile))).await.map(drop)
     }
     .boxed_local()
+}
+
+async fn severed(stage: &'static Stage, app: App, profile: Profile) -> Result<(), Failed> {
+    let image = format!("lab/{}:v2", app.name);
+    let app = stage.deploy(App { strategy: UpdateStrategy::RollingUpdate, ..app }).await?;
+    let run = app
+        .run_under(&profile, async {
+            app.set_image(&image).await?;
+            app.rolled_out().await
+        })
+        .await?;
+    let report = &run.report;
+    println!(
+        "    {image}: {} of {} requests lost, {} connections severed",
+        report.lost(),
+        report.requests(),
+        report.severed
+    );
+    if report.severed == 0 {
+        return Err(format!("a RollingUpdate to {image} severed nobody: this load proves nothing").into());
+    }
+    app.remove().await?;
+    Ok(())
 }
 
 /// Clients that wait for elements of lists, and that publish and subscribe.

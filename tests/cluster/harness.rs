@@ -17,7 +17,7 @@ use libtest_mimic::{Completion, Failed};
 use lossless_upgrade::api::LosslessUpgrade;
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
-use tokio::sync::RwLock;
+use tokio::sync::{RwLock, Semaphore};
 
 use crate::{own_operator, rights};
 
@@ -29,7 +29,16 @@ pub struct Case {
     pub name: &'static str,
     place: Place,
     test: Test,
+    /// How much of [`ROOM`] it takes.
+    size: u32,
 }
+
+/// Three whole loads at once are what two processors carry; what hardly loads them takes half the room of one.
+pub static ROOM: Semaphore = Semaphore::const_new(6);
+const WHOLE: u32 = 2;
+
+/// As many threads as there may be cases at once.
+pub const THREADS: usize = 6;
 
 /// What a test shares with others.
 #[derive(Clone, Copy)]
@@ -41,18 +50,23 @@ enum Place {
 
 /// A test that can run beside others.
 pub const fn beside(name: &'static str, test: Test) -> Case {
-    Case { name, place: Place::Beside, test }
+    Case { name, place: Place::Beside, test, size: WHOLE }
 }
 
 /// A test that brings its own operator, which runs out of the cluster: beside others of its kind,
 /// while nobody uses the installed one.
 pub const fn outside(name: &'static str, test: Test) -> Case {
-    Case { name, place: Place::Outside, test }
+    Case { name, place: Place::Outside, test, size: WHOLE }
 }
 
 /// A test that changes something for everybody.
 pub const fn alone(name: &'static str, test: Test) -> Case {
-    Case { name, place: Place::Alone, test }
+    Case { name, place: Place::Alone, test, size: WHOLE }
+}
+
+/// The same with few requests a second, or none.
+pub const fn small(case: Case) -> Case {
+    Case { size: 1, ..case }
 }
 
 struct Theatre {
@@ -119,9 +133,11 @@ pub fn play(case: Case) -> Result<(), Failed> {
         match case.place {
             Place::Beside => {
                 let _one = INSTALLED.read().await;
+                // Last, so that nobody who waits for the operator keeps others from their room.
+                let _room = ROOM.acquire_many(case.size).await?;
                 (case.test)(&theatre.stage).await
             }
-            Place::Outside => own_operator::play(&theatre.stage, case.test).await,
+            Place::Outside => own_operator::play(&theatre.stage, case.test, case.size).await,
             Place::Alone => {
                 let _everybody = INSTALLED.write().await;
                 (case.test)(&theatre.stage).await

@@ -37,7 +37,7 @@ use std::process::ExitCode;
 use lab::sandbox::{self, EnterError, Need};
 use libtest_mimic::{Arguments, Trial};
 
-use harness::{Case, alone, beside, outside};
+use harness::{Case, alone, beside, outside, small};
 
 /// The longest ones first, so that the machine is never idle at the end.
 fn cases() -> Vec<Case> {
@@ -62,14 +62,14 @@ fn cases() -> Vec<Case> {
             labels::beside_a_cloud,
         ),
         beside("another cloud's annotation, whose controller says nothing", upgrades::huawei),
-        beside(
+        small(beside(
             "a rolling update severs the clients of Redis, of an MQTT broker and of HAProxy",
             applications::control,
-        ),
-        beside("Redis, for clients that block, publish and subscribe", applications::redis),
-        beside("an MQTT broker, for messages that must come", applications::mosquitto),
-        beside("nginx, for downloads longer than the grace period", applications::downloads),
-        beside("HAProxy as the application, by its own count", applications::haproxy),
+        )),
+        small(beside("Redis, for clients that block, publish and subscribe", applications::redis)),
+        small(beside("an MQTT broker, for messages that must come", applications::mosquitto)),
+        small(beside("nginx, for downloads longer than the grace period", applications::downloads)),
+        small(beside("HAProxy as the application, by its own count", applications::haproxy)),
         beside("connections on which nothing happens hold a drain, or are left out", idle::left_out),
         beside(
             "weights on the pods themselves, for two load balancers, in batches of two",
@@ -80,23 +80,23 @@ fn cases() -> Vec<Case> {
         beside("an image that restarts in its first soak is rolled back everywhere", rollback::flaky),
         beside("in mid-run the policy refuses other replicas, and lets an upgrade pass", policy::guarded),
         beside("a surge lost to kubectl apply is made good before the next detach", policy::unguarded),
-        beside("a policy without its CRD holds up nobody", policy::without_crd),
+        small(beside("a policy without its CRD holds up nobody", policy::without_crd)),
         beside("a pod evicted in mid-run is not replaced once more", faults::evicted),
         beside("a lever that somebody overwrites halts the run until a retry", faults::contested),
         beside("a paused run deletes nothing and goes on when told", interrupted::paused),
         beside("an object that is deleted in mid-run leaves everything as it was", interrupted::deleted),
         beside("kubectl lu creates, plans, steers, follows and tells of a run", cli::through_a_run),
-        beside("what the rules refuse is refused by the API server", refused::at_apply),
-        beside("what stands against a run blocks it, and nothing is written", refused::blocked),
-        beside("the API server accepts what the chart renders", chart::accepted),
+        small(beside("what the rules refuse is refused by the API server", refused::at_apply)),
+        small(beside("what stands against a run blocks it, and nothing is written", refused::blocked)),
+        small(beside("the API server accepts what the chart renders", chart::accepted)),
         // The installed operator writes the status of every object, so it must not be there.
         outside("the API server is as the fake one claims", conformance::real),
         outside(
             "the chart in one namespace, upgraded from itself in mid-run, leaves nothing when removed",
             chart::whole_life,
         ),
-        outside("a Prometheus counts, and while it is away nothing goes on", probes::prometheus),
-        outside("a command in the pods counts, and another one nudges once", probes::exec),
+        small(outside("a Prometheus counts, and while it is away nothing goes on", probes::prometheus)),
+        small(outside("a command in the pods counts, and another one nudges once", probes::exec)),
         outside("an operator killed at random moments ends as if nothing had been", crash::at_random),
         outside(
             "an operator that meets one fault of each kind at random calls ends as if nothing had been",
@@ -129,7 +129,7 @@ fn main() -> ExitCode {
     match sandbox::enter(Need::Helm) {
         Ok(inside) => {
             harness::set_stage(&inside);
-            let arguments = Arguments { test_threads: Some(3), ..arguments };
+            let arguments = Arguments { test_threads: Some(harness::THREADS), ..arguments };
             let conclusion = libtest_mimic::run(&arguments, trials(false));
             let whole = conclusion.num_filtered_out == 0 && !conclusion.has_failed();
             // It looks at what all others did, so it comes when they are over.

@@ -12,7 +12,7 @@ use libtest_mimic::Failed;
 use tokio::process::Command;
 use tokio::sync::{Mutex, RwLockWriteGuard};
 
-use crate::harness::{INSTALLED, Test};
+use crate::harness::{INSTALLED, ROOM, Test};
 
 /// Tests of this kind that run now. While there are any, the installed operator has no pods.
 static RUNNING: Mutex<Option<Running>> = Mutex::const_new(None);
@@ -23,10 +23,14 @@ struct Running {
 }
 
 /// Plays a test beside others of its kind.
-pub async fn play(stage: &'static Stage, test: Test) -> Result<(), Failed> {
+pub async fn play(stage: &'static Stage, test: Test, size: u32) -> Result<(), Failed> {
     enter(stage).await?;
+    let in_its_room = async {
+        let _room = ROOM.acquire_many(size).await?;
+        test(stage).await
+    };
     // Also after a panic: the tests to come need the installed operator.
-    let outcome = AssertUnwindSafe(test(stage)).catch_unwind().await;
+    let outcome = AssertUnwindSafe(in_its_room).catch_unwind().await;
     leave(stage).await?;
     outcome.unwrap_or_else(|panic| resume_unwind(panic))
 }

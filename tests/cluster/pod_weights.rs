@@ -78,7 +78,10 @@ pub fn put_back(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), Fai
 /// What the cloud's controller has to say stands in the object while the run waits for it.
 pub fn told_why(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), Failed>> {
     async move {
-        let app = begin(stage, App { replicas: 2, ..App::nginx("told-why") }, |_| {}).await?;
+        let app = begin(stage, App { replicas: 2, ..App::nginx("told-why") }, |spec| {
+            spec["batches"] = json!({"size": 2});
+        })
+        .await?;
         let run = Box::pin(app.run_under(&light(), async {
             app.set_image("lab/nginx:v2").await?;
             object_is(stage, "told-why", "it soaks its surge", Duration::from_mins(1), |object| {
