@@ -4,7 +4,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests fail tests")]
 
 mod bounds;
-mod choices;
 mod diagram;
 mod disturbances;
 mod edges;
@@ -12,8 +11,8 @@ mod interruptions;
 mod nudges;
 mod peers;
 mod properties;
-mod scene;
 #[path = "../sim/mod.rs"]
 mod sim;
+mod single;
 mod stories;
 mod takeover;

@@ -1,4 +1,10 @@
-//! A single look in the middle of a run, and single decisions on it.
+//! Single decisions on a single look in the middle of a run. Each was found untested by changing the procedure: in a
+//! whole run something else stands behind it.
+
+mod batches;
+mod guards;
+mod interrupts;
+mod takeover;
 
 use std::time::Duration;
 
@@ -7,7 +13,7 @@ use lossless_upgrade::workflow::batches::{broken, choose};
 use lossless_upgrade::workflow::checks::GUARDS;
 use lossless_upgrade::workflow::observed::Observed;
 use lossless_upgrade::workflow::ordinals::{Ordinal, OrdinalSet};
-use lossless_upgrade::workflow::state::{BatchKind, Run, State, Step};
+use lossless_upgrade::workflow::state::{BatchKind, PodRecord, PodState, Run, State, Step};
 use lossless_upgrade::workflow::turn::{Next, Turn, later};
 
 use crate::sim::plans::one_by_one;
@@ -16,14 +22,14 @@ use crate::sim::world::World;
 
 /// Three pods of the old version and a surge of one that is proven, about to take out the first of the three;
 /// nothing is detached.
-pub struct Scene {
-    pub world: World,
-    pub seen: Observed,
-    pub state: State,
+struct Scene {
+    world: World,
+    seen: Observed,
+    state: State,
 }
 
 impl Scene {
-    pub fn new() -> Self {
+    fn new() -> Self {
         let mut world = upgrade(3, one_by_one());
         until(&mut world, Step::Detach, BatchKind::Serving);
         let (seen, mut state) = (world.observe(), world.state.clone());
@@ -33,7 +39,7 @@ impl Scene {
     }
 
     /// The same when all four are at the target and proven.
-    pub fn upgraded() -> Self {
+    fn upgraded() -> Self {
         let mut scene = Self::new();
         let to = scene.run().to.clone();
         scene.seen.pods.values_mut().for_each(|pod| pod.revision.clone_from(&to));
@@ -41,17 +47,17 @@ impl Scene {
         scene
     }
 
-    pub fn run(&mut self) -> &mut Run {
+    fn run(&mut self) -> &mut Run {
         self.state.run.as_mut().unwrap()
     }
 
     /// So many seconds after the step was entered.
-    pub fn at(&self, seconds: u64) -> Timestamp {
+    fn at(&self, seconds: u64) -> Timestamp {
         later(self.state.run.as_ref().unwrap().entered, Duration::from_secs(seconds))
     }
 
     /// One decision, so many seconds after the step was entered.
-    pub fn decide<T>(&self, seconds: u64, decision: impl FnOnce(&mut Turn<'_>, &mut Run) -> T) -> (T, Run) {
+    fn decide<T>(&self, seconds: u64, decision: impl FnOnce(&mut Turn<'_>, &mut Run) -> T) -> (T, Run) {
         let mut state = self.state.clone();
         let mut run = state.run.take().unwrap();
         let now = self.at(seconds);
@@ -61,7 +67,7 @@ impl Scene {
     }
 
     /// What is waited for; none: something is begun.
-    pub fn waits(&self, seconds: u64) -> Option<String> {
+    fn waits(&self, seconds: u64) -> Option<String> {
         match self.decide(seconds, choose).0 {
             Next::Wait(wait) => Some(wait.message),
             Next::Again => None,
@@ -70,12 +76,16 @@ impl Scene {
     }
 
     /// The batch of broken pods, if there is one.
-    pub fn broken(&self) -> Option<OrdinalSet> {
+    fn broken(&self) -> Option<OrdinalSet> {
         let (begun, run) = self.decide(0, broken);
         begun.map(|_| run.batch.ordinals)
     }
 }
 
-pub fn set(ordinals: &[Ordinal]) -> OrdinalSet {
+fn set(ordinals: &[Ordinal]) -> OrdinalSet {
     ordinals.iter().copied().collect()
+}
+
+fn record(uid: &str) -> PodRecord {
+    PodRecord { ordinal: 0, uid: uid.to_owned(), state: PodState::Deletable, restarts: 0, seen_ready: true }
 }
