@@ -33,6 +33,7 @@ pub fn plan(spec: &LosslessUpgradeSpec) -> Result<Plan, NotAnAmount> {
         settle: spec.traffic.settle.into(),
         confirm_timeout: spec.traffic.confirm_timeout.into(),
         drain: DrainPlan {
+            idle_after: spec.drain.idle_after,
             nudged: !spec.drain.on_start.is_empty(),
             counted: !spec.drain.probes.is_empty(),
             stable_for: spec.drain.stable_for.into(),

@@ -92,7 +92,11 @@ pub async fn run(
                 }
             }
             if tally.since.elapsed() >= args.period.duration() {
-                break tally.report(net, &ports);
+                // The report asks the kernel about every connection, so a pause follows it as well.
+                let begin = Instant::now();
+                let report = tally.report(net, &ports);
+                due = due.max(begin + pause(begin.elapsed(), args.period.duration()));
+                break report;
             }
         };
         writeln!(out, "{}", Line { seq, report })?;

@@ -35,7 +35,7 @@ impl Silence {
     #[must_use]
     pub fn at_least(&self, time: Duration) -> u64 {
         let whole = time.as_secs() + u64::from(time.subsec_nanos() > 0);
-        self.0.range(whole..).map(|(_, count)| count).sum()
+        self.0.range(whole..).fold(0, |all, (_, count)| all.saturating_add(*count))
     }
 }
 

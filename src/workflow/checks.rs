@@ -104,7 +104,8 @@ pub fn undrained(plan: &Plan, run: &Run, view: Option<&DrainView>) -> Option<Str
         Some(DrainView::Busy { why, .. }) => (!run.forced).then(|| why.clone()),
         Some(DrainView::Quiet(length)) if *length >= plan.drain.stable_for => None,
         Some(DrainView::Quiet(length)) => (!run.forced).then(|| {
-            format!("no connection left, for {}s of {}s", length.as_secs(), plan.drain.stable_for.as_secs())
+            let none = plan.drain.none_left();
+            format!("{none}, for {}s of {}s", length.as_secs(), plan.drain.stable_for.as_secs())
         }),
     }
 }

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::span::Span;
+
 /// The spec as the procedure needs it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
@@ -33,6 +35,8 @@ pub struct Plan {
 /// `spec.drain`, without the probes themselves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DrainPlan {
+    /// Connections silent for so long are left out of the count; None: all count.
+    pub idle_after: Option<Span>,
     /// Whether pods are nudged when their drain begins.
     pub nudged: bool,
     /// Whether there is anything that counts; without a probe nothing is waited for but `minimum`.
@@ -89,6 +93,14 @@ impl Amount {
 
 fn share(replicas: u32, percent: u32, round: u64) -> u32 {
     u32::try_from((u64::from(replicas) * u64::from(percent) + round) / 100).unwrap_or(u32::MAX)
+}
+
+impl DrainPlan {
+    /// What is said of a pod that is quiet.
+    pub fn none_left(&self) -> String {
+        let silent = self.idle_after.map(|time| format!(" that was not silent for {time}"));
+        format!("no connection left{}", silent.unwrap_or_default())
+    }
 }
 
 impl Plan {

@@ -75,6 +75,7 @@ impl Config {
             settle: Duration::ZERO,
             confirm_timeout: deadline,
             drain: DrainPlan {
+                idle_after: None,
                 nudged: false,
                 counted: true,
                 stable_for: Duration::ZERO,

@@ -261,6 +261,7 @@ pub fn plan() -> impl Strategy<Value = Plan> {
                 order,
                 settle: Duration::from_secs(settle),
                 drain: DrainPlan {
+                    idle_after: None,
                     nudged,
                     stable_for: Duration::from_secs(stable),
                     minimum: Duration::from_secs(minimum),

@@ -21,6 +21,7 @@ pub fn one_by_one() -> Plan {
         settle: seconds(2),
         confirm_timeout: seconds(30),
         drain: DrainPlan {
+            idle_after: None,
             nudged: false,
             counted: true,
             stable_for: seconds(4),

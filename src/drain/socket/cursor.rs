@@ -98,11 +98,15 @@ impl Cursor {
                 silent.at_least(time.max(Duration::from_millis(ms.saturating_mul(2))))
             }
             (Some(_), None) => {
-                let why = "the node's kernel does not tell how long a connection has been silent (sock_diag): take out spec.drain.idleAfter";
+                let why = "the drain counter does not tell how long a connection has been silent: the node's kernel does not (sock_diag), or the counter is of an older version. Take out spec.drain.idleAfter";
                 return Err(News::Broken(why.to_owned()));
             }
         };
-        Ok(Busy { max: max.saturating_sub(idle), opened, ms })
+        match max.checked_sub(idle) {
+            Some(max) => Ok(Busy { max, opened, ms }),
+            // One of the two is wrong, and nobody knows which.
+            None => Err(News::Broken(format!("{idle} connections are silent, and at most {max} were seen"))),
+        }
     }
 }
 
@@ -192,6 +196,8 @@ mod tests {
         assert_eq!(max(Some(10), two), 2);
         // A period that was longer than the silence: nobody knows what was there at its begin.
         assert_eq!(max(Some(10), "lu1 seq=1 max=2 opened=0 ms=40000 silent=30:1,60:1\n"), 2);
+        let torn = news(Some(10), "lu1 seq=1 max=2 opened=0 ms=1000 silent=60:3\n");
+        assert!(matches!(torn, News::Broken(why) if why.contains("3 connections are silent")));
         let blind = "lu1 seq=1 max=0 opened=0 ms=1000\n";
         assert_eq!(max(None, blind), 0);
         assert!(matches!(news(Some(10), blind), News::Broken(why) if why.contains("idleAfter")));

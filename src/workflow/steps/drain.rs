@@ -107,7 +107,8 @@ fn left(turn: &Turn<'_>, run: &Run) -> Vec<Left> {
 
 fn drained(turn: &mut Turn<'_>, run: &mut Run) -> Next {
     if !run.forced {
-        turn.note(Reason::Drained, format!("{}: no connection left", turn.batch_names(run)));
+        let none = turn.plan.drain.none_left();
+        turn.note(Reason::Drained, format!("{}: {none}", turn.batch_names(run)));
     }
     match run.batch.kind {
         BatchKind::Retiring => retire::begin(turn, run),
