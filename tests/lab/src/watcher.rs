@@ -45,6 +45,8 @@ pub struct Deletion {
     /// Clients' connections on the serving ports, found in the pod's own network namespace. None: they could not be
     /// looked for, for instance because no container of it ran.
     pub connections: Option<Vec<Connection>>,
+    /// Connections of the kubelet's probes at that moment, which are no client's.
+    pub probes: usize,
 }
 
 impl Deletion {
@@ -184,14 +186,15 @@ fn note(notes: &Mutex<Notes>, pod: &Pod, step: Step) {
 /// The pod's own connections come first: they are what changes within milliseconds.
 async fn look(pod: &Pod, uid: String, process: Option<u32>, balancer: &Balancer) -> Deletion {
     let at = clock::now();
-    let connections = match process {
-        Some(process) => connections::of_clients(process, &serving_ports(pod)).await,
+    let found = match process {
+        Some(process) => connections::look(process, &serving_ports(pod)).await,
         None => None,
     };
+    let (connections, probes) = found.unzip();
     let mut backends = balancer.backends().await;
     backends.retain(|backend| backend.uid == uid);
     let namespace = pod.namespace().unwrap_or_default();
-    Deletion { namespace, pod: pod.name_any(), uid, at, backends, connections }
+    Deletion { namespace, pod: pod.name_any(), uid, at, backends, connections, probes: probes.unwrap_or(0) }
 }
 
 pub(crate) fn is_ready(pod: &Pod) -> bool {
@@ -232,6 +235,7 @@ mod tests {
             at: Timestamp::UNIX_EPOCH,
             backends: Vec::new(),
             connections,
+            probes: 0,
         };
         let open = Connection { ends: "0A00F40A:0050 0100F40A:A1B2".to_owned(), holder: None };
         assert!(deletion(Some(Vec::new())).was_drained() && deletion(None).was_drained());

@@ -240,6 +240,6 @@ async fn slow_probe(stage: &Stage, app: &Deployed<'_>) -> Outcome {
         })
         .await?;
     let [deletion] = run.deletions.as_slice() else { unreachable!("{:?}", run.deletions) };
-    assert_eq!(deletion.connections, Some(Vec::new()));
+    assert_eq!((deletion.connections.as_deref(), deletion.probes), (Some(&[][..]), 1));
     Ok(())
 }

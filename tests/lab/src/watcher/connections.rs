@@ -18,16 +18,23 @@ pub struct Connection {
     pub holder: Option<String>,
 }
 
-/// What clients have open to the network namespace of a process; None when that is gone.
+/// What clients have open to the network namespace of a process, and how many probes of the kubelet are under way;
+/// None when that is gone.
 ///
 /// The kubelet's own probes come from the address that clients have too, and are mostly over in a millisecond: what
 /// a client would lose is still there at the second look. On a busy machine they take as long as a request, so it
 /// is asked in between who holds the other end.
-pub(super) async fn of_clients(process: u32, ports: &[u16]) -> Option<Vec<Connection>> {
-    let first = established(process, ports)?;
-    let first = with_holders(first);
+pub(super) async fn look(process: u32, ports: &[u16]) -> Option<(Vec<Connection>, usize)> {
+    let first = with_holders(established(process, ports)?);
+    let probes = first.iter().filter(|one| one.is_a_probe()).count();
     tokio::time::sleep(SECOND_LOOK).await;
-    Some(judged(first, established(process, ports).as_ref()))
+    Some((judged(first, established(process, ports).as_ref()), probes))
+}
+
+impl Connection {
+    fn is_a_probe(&self) -> bool {
+        self.holder.as_deref() == Some("kubelet")
+    }
 }
 
 /// What of the first look were clients.
@@ -36,12 +43,11 @@ pub(super) async fn of_clients(process: u32, ports: &[u16]) -> Option<Vec<Connec
 /// a connection whose other end was still held by then counts: one that was let go by both ends may as well have been
 /// a probe that was over. A client whose request was cut short says so itself.
 fn judged(first: Vec<Connection>, second: Option<&BTreeSet<String>>) -> Vec<Connection> {
-    let is_a_client = |one: &Connection| match (one.holder.as_deref(), second) {
-        (Some("kubelet"), _) => false,
-        (_, Some(second)) => second.contains(&one.ends),
-        (holder, None) => holder.is_some(),
+    let counts = |one: &Connection| match second {
+        Some(second) => second.contains(&one.ends),
+        None => one.holder.is_some(),
     };
-    first.into_iter().filter(is_a_client).collect()
+    first.into_iter().filter(|one| !one.is_a_probe() && counts(one)).collect()
 }
 
 /// Established connections on `ports` in the network namespace of a process; none when it is gone.
