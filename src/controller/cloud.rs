@@ -19,6 +19,11 @@ const SOON: Duration = Duration::from_secs(3);
 /// Between two questions that were not answered.
 const LATER: Duration = Duration::from_secs(10);
 
+/// Between two questions while it is detached: somebody may set a weight back in the cloud's console.
+const AGAIN: Duration = Duration::from_secs(20);
+/// For so long the last answer holds when no newer one is to be had.
+const STALE: Duration = Duration::from_mins(1);
+
 /// An object that a lever writes.
 pub type Written = (LeverKind, String);
 
@@ -65,7 +70,7 @@ impl Asking {
             self.0.entry(written.clone()).or_insert_with(|| {
                 let answer = Arc::default();
                 let asking =
-                    until_detached(question.clone(), means.clone(), clock, Arc::clone(&answer), wake.clone());
+                    keep_asking(question.clone(), means.clone(), clock, Arc::clone(&answer), wake.clone());
                 let handle = tokio::spawn(asking).abort_handle();
                 Task { question: question.clone(), answer, handle }
             });
@@ -87,27 +92,42 @@ impl Asking {
     }
 }
 
-/// Asks until no listener sends anything to the pods any more; `wake` is told of each new answer.
-async fn until_detached(
+/// Asks whether any listener sends something to the pods, again and again; `wake` is told of each new answer.
+async fn keep_asking(
     question: CloudQuestion,
     means: Means,
     clock: Clock,
     known: Arc<Mutex<Option<CloudAnswer>>>,
     (waker, key): (Waker, Key),
 ) {
+    let mut detached_at = None;
     loop {
         let answer = once(&question, &means, clock).await;
-        let wait = match &answer {
-            CloudAnswer::Detached => None,
-            CloudAnswer::Attached { .. } => Some(SOON),
-            CloudAnswer::Unknown { .. } => Some(LATER),
-        };
+        let now = clock.monotonic();
+        if answer == CloudAnswer::Detached {
+            detached_at = Some(now);
+        }
+        let (answer, wait) = after(detached_at.map(|at| now.saturating_sub(at)), answer);
         let before = known.lock().unwrap_or_else(PoisonError::into_inner).replace(answer.clone());
         if before.as_ref() != Some(&answer) {
             waker.wake(&key);
         }
-        let Some(wait) = wait else { return };
+        if matches!(answer, CloudAnswer::Attached { .. }) {
+            detached_at = None;
+        }
         tokio::time::sleep(wait).await;
+    }
+}
+
+/// What holds after an answer, and when to ask again. `detached`: how long ago it was last said to be.
+fn after(detached: Option<Duration>, answer: CloudAnswer) -> (CloudAnswer, Duration) {
+    match answer {
+        CloudAnswer::Detached => (CloudAnswer::Detached, AGAIN),
+        CloudAnswer::Attached { .. } => (answer, SOON),
+        CloudAnswer::Unknown { .. } if detached.is_some_and(|age| age < STALE) => {
+            (CloudAnswer::Detached, LATER)
+        }
+        CloudAnswer::Unknown { .. } => (answer, LATER),
     }
 }
 

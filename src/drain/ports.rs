@@ -35,7 +35,7 @@ pub enum PortProblem {
 /// A way from a load balancer to a port of the pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Front {
-    /// Address of the load balancer, where the Service tells one.
+    /// Address of the load balancer, where the Service tells just one.
     pub vip: Option<IpAddr>,
     /// Port of the Service.
     pub port: u16,
@@ -54,7 +54,12 @@ pub fn resolve_fronts(pod: &Pod, services: &[Service]) -> Result<BTreeSet<Front>
     let all = resolved(pod, services)?.into_iter().filter(|(service, _, _)| is_balanced(service));
     let front = |(service, port, target): (&Service, &ServicePort, u16)| {
         let balancer = service.status.as_ref().and_then(|status| status.load_balancer.as_ref());
-        let vip = balancer.and_then(|balancer| balancer.ingress.as_ref()?.first()?.ip.as_ref()?.parse().ok());
+        let ingress = balancer.and_then(|balancer| balancer.ingress.as_deref()).unwrap_or_default();
+        // Of several addresses nobody knows which the connections of a client came by.
+        let vip = match ingress {
+            [only] => only.ip.as_ref().and_then(|ip| ip.parse().ok()),
+            _ => None,
+        };
         Ok(Front { vip, port: number(port.port, &service_name(service))?, target })
     };
     all.map(front).collect()
@@ -178,7 +183,9 @@ mod tests {
         let vip = Some([10, 0, 0, 1].into());
         let balanced = json!({"loadBalancer": {"ingress": [{"ip": "10.0.0.1"}]}});
         assert_eq!(fronts(balanced), [(vip, 80, 8080), (vip, 443, 443)]);
-        for status in [json!({}), json!({"loadBalancer": {"ingress": [{"hostname": "a.example"}]}})] {
+        let two = json!({"loadBalancer": {"ingress": [{"ip": "10.0.0.1"}, {"ip": "10.0.0.2"}]}});
+        let named = json!({"loadBalancer": {"ingress": [{"hostname": "a.example"}]}});
+        for status in [json!({}), named, two] {
             assert_eq!(fronts(status), [(None, 80, 8080), (None, 443, 443)]);
         }
         let inside =

@@ -180,6 +180,16 @@ pub(super) fn took_up(
             Confirmation::Doubtful { why }
         };
     }
+    // By the clocks it began after the write, and yet it stands in the write's own answer: they differ.
+    if record.is_some_and(|record| record.server_time.is_some() && record.begun_before >= Some(begin)) {
+        let why =
+            format!("the synchronisation that says it began at {begin} was there before the write at {made}");
+        return if now < later(end, PATIENCE) {
+            Confirmation::Pending { why }
+        } else {
+            Confirmation::Doubtful { why }
+        };
+    }
     let is_its_own_end = end > begin
         || record.is_some_and(|record| {
             let is_new = record.was_idle && record.ended_before.is_none_or(|before| before < begin);

@@ -82,7 +82,23 @@ async fn whatever_goes_wrong_is_unknown_and_says_what_is_wrong() {
 }
 
 #[tokio::test]
-async fn it_is_asked_until_it_is_detached_and_then_no_more_and_not_again_for_fewer_pods() {
+async fn what_is_known_holds_for_a_while_without_a_newer_answer_and_not_against_one() {
+    let unknown = || CloudAnswer::Unknown { why: "no answer".into() };
+    let attached = || CloudAnswer::Attached { why: "weight 10".into() };
+    let seconds = Duration::from_secs;
+    assert_eq!(after(None, CloudAnswer::Detached), (CloudAnswer::Detached, AGAIN));
+    for (detached, answer, holds) in [
+        (None, unknown(), unknown()),
+        (Some(seconds(59)), unknown(), CloudAnswer::Detached),
+        (Some(seconds(60)), unknown(), unknown()),
+        (Some(seconds(1)), attached(), attached()),
+    ] {
+        assert_eq!(after(detached, answer.clone()).0, holds, "{detached:?}, {answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn it_is_asked_until_it_is_detached_and_not_anew_for_fewer_pods() {
     let asked = Arc::new(AtomicUsize::new(0));
     let endpoint = cloud({
         let asked = asked.clone();

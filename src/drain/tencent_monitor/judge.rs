@@ -12,6 +12,8 @@ const LAG: i64 = 3 * MINUTE;
 /// What it takes. Moments are Unix time in seconds.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rule {
+    /// When the question was asked.
+    pub(super) asked: i64,
     /// Minutes with an earlier stamp say nothing.
     pub(super) earliest: i64,
     /// So many in a row.
@@ -30,7 +32,7 @@ pub(super) struct Rule {
 /// # Errors
 /// What is missing to tell.
 pub(super) fn judge(series: &[Series], rule: &Rule, now: i64) -> Result<u64, String> {
-    let Rule { earliest, minutes, max_age, on_no_data, threshold } = *rule;
+    let Rule { asked, earliest, minutes, max_age, on_no_data, threshold } = *rule;
     if series.is_empty() || series.iter().any(|one| one.range(now + MINUTE..).next().is_some()) {
         return Err("the answer has no listeners, or minutes to come".to_owned());
     }
@@ -46,7 +48,8 @@ pub(super) fn judge(series: &[Series], rule: &Rule, now: i64) -> Result<u64, Str
             series[0].range(from..).map(|(stamp, _)| stamp).rev().find(all).copied()
         }
         OnNoData::Zero => {
-            let settled = (now - MINUTE - LAG).div_euclid(MINUTE) * MINUTE;
+            // By the moment of the question: an answer does not learn of minutes while it is kept.
+            let settled = (asked.min(now) - MINUTE - LAG).div_euclid(MINUTE) * MINUTE;
             Some(settled).filter(|settled| *settled >= earliest)
         }
     };
@@ -76,7 +79,7 @@ mod tests {
     const NOW: i64 = 1_795_176_000;
 
     fn rule(on_no_data: OnNoData) -> Rule {
-        Rule { earliest: NOW - 600, minutes: 3, max_age: 360, on_no_data, threshold: 0 }
+        Rule { asked: NOW, earliest: NOW - 600, minutes: 3, max_age: 360, on_no_data, threshold: 0 }
     }
 
     /// Minutes before now, and their counts.
@@ -86,6 +89,15 @@ mod tests {
 
     fn judged(minutes: &[(i64, u64)], on_no_data: OnNoData) -> Result<u64, String> {
         judge(&[series(minutes)], &rule(on_no_data), NOW)
+    }
+
+    #[test]
+    fn a_minute_is_missing_only_when_the_question_came_late_enough_for_it() {
+        let rule = |asked| Rule { asked, earliest: NOW - 360, ..rule(OnNoData::Zero) };
+        let nothing = [Series::new()];
+        assert_eq!(judge(&nothing, &rule(NOW), NOW), Ok(0));
+        // The same answer, kept for a minute: that minute has not been asked about.
+        assert!(judge(&nothing, &rule(NOW - 1), NOW).is_err());
     }
 
     #[test]

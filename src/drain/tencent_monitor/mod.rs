@@ -53,7 +53,7 @@ impl TencentMonitorProbe {
         let backend = |Front { vip, port, target }: &Front| {
             let vip = self.spec.vip.map(IpAddr::from).or(*vip).ok_or_else(|| {
                 Refusal::lasting(
-                    "a Service of the pod has no address of a load balancer in its status",
+                    "a Service of the pod has not one address of a load balancer in its status",
                     "name it in the probe's `vip`",
                 )
             })?;
@@ -61,6 +61,12 @@ impl TencentMonitorProbe {
         };
         let backends: Result<BTreeSet<_>, Refusal> = pod.fronts.iter().map(backend).collect();
         let backends = backends?;
+        if backends.len() < pod.fronts.len() {
+            return Err(Refusal::lasting(
+                "the probe's `vip` is one address, and the pod is reached by several load balancers on the same port",
+                "leave out `vip`, so that each is asked about by its own address",
+            ));
+        }
         if backends.is_empty() || backends.len() > MOST_BACKENDS {
             return Err(Refusal::lasting(
                 format!(
@@ -83,9 +89,10 @@ impl TencentMonitorProbe {
         MonitorReader { probe: self.clone(), pod: pod.clone(), earliest, api: None, last: None }
     }
 
-    fn rule(&self, earliest: i64) -> Rule {
+    fn rule(&self, asked: i64, earliest: i64) -> Rule {
         let spec = &self.spec;
         Rule {
+            asked,
             earliest,
             minutes: spec.minutes,
             max_age: i64::try_from(spec.max_age.duration().as_secs()).unwrap_or(i64::MAX),
@@ -145,6 +152,8 @@ struct MonitorReader {
 struct Last {
     /// When the next one is due.
     next: Timestamp,
+    /// When it was asked, in Unix seconds.
+    asked: i64,
     said: Result<Vec<Series>, String>,
 }
 
@@ -187,15 +196,13 @@ impl Reader for MonitorReader {
                 self.api = None;
             }
             let next = self.next(now, said.is_err());
-            self.last = Some(Last { next, said });
+            self.last = Some(Last { next, asked: now.as_second(), said });
         }
-        let rule = self.probe.rule(self.earliest);
-        let said = self.last.as_ref().map(|last| last.said.as_ref());
-        match said.unwrap_or(Ok(&Vec::new())).map_err(Clone::clone) {
-            Ok(series) => match judge(series, &rule, now.as_second()) {
-                Ok(connections) => Reading::Count { connections, new_per_second: None },
-                Err(why) => Reading::unknown(why),
-            },
+        let Some(Last { asked, said, .. }) = &self.last else { return Reading::unknown("nobody was asked") };
+        let rule = self.probe.rule(*asked, self.earliest);
+        match said.as_ref().map(|series| judge(series, &rule, now.as_second())) {
+            Ok(Ok(connections)) => Reading::Count { connections, new_per_second: None },
+            Ok(Err(why)) => Reading::unknown(why),
             Err(why) => Reading::unknown(why),
         }
     }

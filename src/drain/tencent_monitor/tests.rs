@@ -236,6 +236,10 @@ async fn a_pod_that_cannot_be_told_apart_is_refused_before_anybody_is_asked() {
     let vip = Some([1, 2, 3, 4].into());
     let many = (1..=11).map(|port| Front { vip, port, target: 80 }).collect();
     assert!(refused(PodTarget { fronts: many, ..pod() }).await.contains("11 TCP listeners"));
+    let two = [[1, 2, 3, 4], [10, 0, 0, 1]].map(|vip| Front { vip: Some(vip.into()), port: 80, target: 80 });
+    let one_vip = probe(nobody(), &json!({"vip": "1.2.3.4"}));
+    let collapsed = one_vip.admit(&PodTarget { fronts: two.into(), ..pod() }).await.unwrap_err();
+    assert!(collapsed.to_string().contains("several load balancers"), "{collapsed}");
 }
 
 #[tokio::test]

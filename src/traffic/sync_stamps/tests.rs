@@ -95,6 +95,15 @@ fn begin_and_end_in_one_second_are_believed_when_the_end_was_seen_to_come_after_
 }
 
 #[test]
+fn a_synchronisation_that_stands_in_the_writes_own_answer_is_not_the_one_after_it_whatever_the_clocks_say() {
+    // The controller's clock is ahead: it began before the write, and says it did after it.
+    let record = WriteRecord::of_answer(ME, KEY, &service("11", "", "10"), at("10.4"));
+    let ended = |now| judge(&service("11", "12", "10"), &record, None, now);
+    assert_eq!([ended("14"), ended("20")], [Is::Pending, Is::Doubtful]);
+    assert_eq!(judge(&service("13", "14", "10"), &record, None, "20"), Is::Confirmed);
+}
+
+#[test]
 fn memory_of_an_earlier_write_is_not_used_for_a_later_one() {
     let record = WriteRecord::of_answer(ME, KEY, &service("01", "02", "05"), at("05.4"));
     assert_eq!(judge(&service("11", "11", "10"), &record, None, "20"), Is::Doubtful);

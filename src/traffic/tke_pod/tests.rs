@@ -349,3 +349,14 @@ fn what_was_seen_before_somebody_changed_a_pod_says_nothing_of_the_next_write() 
     memory.saw(&lever, &all(&again), &[service("s", "11", "06")], (US, at("12.4")));
     assert!(!matches!(judge(&lever, &again, &after, &memory, "20"), Confirmation::Confirmed { .. }));
 }
+
+#[test]
+fn a_detached_pod_that_no_service_is_in_front_of_any_more_is_unknown() {
+    let lever = lever(&[], None);
+    let pods = [detached(0, "10"), pod(1, &json!({"a": "b"}))];
+    let memory = Memory::default();
+    assert!(
+        matches!(judge(&lever, &pods, &[], &memory, "20"), Confirmation::Unknown { why } if why.contains("web-0"))
+    );
+    assert!(matches!(judge(&lever, &pods[1..], &[], &memory, "20"), Confirmation::Confirmed { .. }));
+}
