@@ -86,8 +86,20 @@ impl Default for Slots {
 }
 
 impl Slots {
-    /// Takes over `wanted` and returns what that changes. Pods beyond the number of slots are left out.
+    /// Takes over `wanted` and returns what that changes. Pods beyond the number of slots are left out. Who gets more
+    /// comes before who gets less: where both are in one change, there is no moment in which nobody gets anything.
     pub(super) fn take(&mut self, wanted: &Members) -> Vec<Step> {
+        let mut steps = self.changes(wanted);
+        let gets_less = |step: &Step| match step.change {
+            Change::Added { .. } => false,
+            Change::Weight { from, to } => to < from,
+            Change::Removed => true,
+        };
+        steps.sort_by_key(gets_less);
+        steps
+    }
+
+    fn changes(&mut self, wanted: &Members) -> Vec<Step> {
         let mut steps = Vec::new();
         for (slot, place) in self.slots.iter_mut().enumerate() {
             let Some(occupant) = place else { continue };
@@ -169,9 +181,9 @@ mod tests {
         assert_eq!(
             changes,
             [
+                (2, Change::Added { weight: 10 }),
                 (0, Change::Removed),
-                (1, Change::Weight { from: 10, to: 0 }),
-                (2, Change::Added { weight: 10 })
+                (1, Change::Weight { from: 10, to: 0 })
             ]
         );
     }
@@ -181,6 +193,15 @@ mod tests {
         let mut slots = Slots::default();
         slots.take(&members(&[("old", 1, 0)]));
         let changes: Vec<_> = slots.take(&members(&[("new", 1, 10)])).into_iter().map(|s| s.change).collect();
-        assert_eq!(changes, [Change::Removed, Change::Added { weight: 10 }]);
+        assert_eq!(changes, [Change::Added { weight: 10 }, Change::Removed]);
+    }
+
+    #[test]
+    fn who_gets_more_comes_before_who_gets_less() {
+        let mut slots = Slots::default();
+        slots.take(&members(&[("a", 1, 10), ("b", 2, 10), ("c", 3, 0)]));
+        let steps = slots.take(&members(&[("a", 1, 0), ("c", 3, 10), ("d", 4, 10)]));
+        let order: Vec<_> = steps.iter().map(|step| step.pod.as_str()).collect();
+        assert_eq!(order, ["web-3", "web-4", "web-1", "web-2"]);
     }
 }
