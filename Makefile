@@ -73,7 +73,7 @@ mutants: ## Change procedure and levers line by line and see whether tests notic
 		home=$(MUTANTS)/$$part; \
 		rm -rf $$home/src $$home/tests && mkdir -p $$home/src $$home/tests $$home/.config; \
 		cp tests/mutants/$$part/Cargo.toml Cargo.lock $$home/; \
-		cp -r tests/mutants/$$part/lib.rs src/workflow src/traffic src/tencent src/web $$home/src/; \
+		cp -r tests/mutants/$$part/lib.rs src/workflow src/traffic src/tencent src/web src/json.rs $$home/src/; \
 		if [ $$part = workflow ]; then \
 			cp tests/mutants/workflow/nextest.toml $$home/.config/; \
 			cp -r tests/procedure tests/sim $$home/tests/; \

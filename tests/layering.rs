@@ -23,12 +23,12 @@ const LAYERS: [Layer; 9] = [
     Layer { name: "tencent", crate_paths: &["web"], dependencies: None },
     Layer {
         name: "traffic",
-        crate_paths: &["workflow::ordinals", "workflow::span", "tencent"],
+        crate_paths: &["workflow::ordinals", "workflow::span", "tencent", "json"],
         dependencies: None,
     },
     Layer {
         name: "drain",
-        crate_paths: &["workflow::ordinals", "workflow::span", "tencent", "web"],
+        crate_paths: &["workflow::ordinals", "workflow::span", "tencent", "web", "json"],
         dependencies: None,
     },
     Layer { name: "api", crate_paths: &["workflow", "traffic::spec", "drain::spec"], dependencies: None },

@@ -2,11 +2,11 @@
 //! its order and its unknown members.
 
 use std::collections::BTreeSet;
-use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
+
+use crate::json::{Members, object};
 
 /// A text that cannot be merged into without guessing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -38,9 +38,6 @@ impl Malformed {
     }
 }
 
-/// The members of one object in their order, values unopened.
-pub(super) type Members<'a> = Vec<(String, &'a RawValue)>;
-
 /// Any JSON text.
 pub(super) fn parse(text: &str) -> Result<&RawValue, Malformed> {
     serde_json::from_str(text).map_err(|error| Malformed::NotJson(error.to_string()))
@@ -48,7 +45,7 @@ pub(super) fn parse(text: &str) -> Result<&RawValue, Malformed> {
 
 /// Opens an object; a key that is there twice is refused.
 pub(super) fn members<'a>(raw: &'a RawValue, at: &str) -> Result<Members<'a>, Malformed> {
-    let Pairs(members) = serde_json::from_str(raw.get()).map_err(|_| Malformed::shape(at, "an object"))?;
+    let members = object(raw).map_err(|_| Malformed::shape(at, "an object"))?;
     let mut seen = BTreeSet::new();
     match members.iter().find(|(key, _)| !seen.insert(key.as_str())) {
         Some((key, _)) => Err(Malformed::Twice { at: at.to_owned(), what: format!("the key `{key}`") }),
@@ -98,30 +95,4 @@ pub(super) fn quoted(text: &str) -> String {
 pub(super) fn same(left: &str, right: &str) -> bool {
     let read = |text| serde_json::from_str::<Value>(text).ok();
     left == right || read(left).is_some_and(|left| Some(left) == read(right))
-}
-
-struct Pairs<'a>(Members<'a>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for Pairs<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct InOrder;
-
-        impl<'de> Visitor<'de> for InOrder {
-            type Value = Members<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut members = Vec::new();
-                while let Some(member) = map.next_entry()? {
-                    members.push(member);
-                }
-                Ok(members)
-            }
-        }
-
-        deserializer.deserialize_map(InOrder).map(Self)
-    }
 }

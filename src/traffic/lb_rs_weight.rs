@@ -20,7 +20,8 @@ use std::fmt;
 use serde_json::value::RawValue;
 
 use super::Held;
-use super::json::{Malformed, Members, array, list, member, members, parse, quoted, same, with_member};
+use super::json::{Malformed, array, list, member, members, parse, quoted, same, with_member};
+use crate::json::Members;
 use crate::workflow::ordinals::{Ordinal, OrdinalSet};
 
 /// What no annotation at all means, in writing. 10 is the cloud's default weight.

@@ -1,11 +1,9 @@
 //! A number in a JSON document, as a number or as text that is one.
 
-use std::fmt;
-
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::{Why, number};
+use crate::json::object;
 
 /// The number at the pointer.
 pub(super) fn parse(text: &str, pointer: &str) -> Result<u64, Why> {
@@ -27,11 +25,14 @@ pub(super) fn parse(text: &str, pointer: &str) -> Result<u64, Why> {
 fn at<'a>(document: &'a RawValue, pointer: &str) -> Result<&'a RawValue, Why> {
     let missing = || Why::Missing(format!("value at `{pointer}`"));
     let mut value = document;
-    // What stands before the first slash names nothing: the pointer is empty, or begins with it.
-    for token in pointer.split('/').skip(1) {
+    let mut tokens = pointer.split('/');
+    // The pointer is empty, or begins with a slash.
+    if tokens.next() != Some("") {
+        return Err(missing());
+    }
+    for token in tokens {
         let token = token.replace("~1", "/").replace("~0", "~");
-        let object: Result<Members<'_>, _> = serde_json::from_str(value.get());
-        value = if let Ok(Members(members)) = object {
+        value = if let Ok(members) = object(value) {
             let mut named = members.into_iter().filter(|(key, _)| *key == token).map(|(_, value)| value);
             match (named.next(), named.next()) {
                 (Some(value), None) => value,
@@ -48,33 +49,6 @@ fn at<'a>(document: &'a RawValue, pointer: &str) -> Result<&'a RawValue, Why> {
     Ok(value)
 }
 
-/// The members of an object in their order, each as often as it is there.
-struct Members<'a>(Vec<(String, &'a RawValue)>);
-
-impl<'de> Deserialize<'de> for Members<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct All;
-
-        impl<'de> Visitor<'de> for All {
-            type Value = Members<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut members = Vec::new();
-                while let Some(member) = map.next_entry()? {
-                    members.push(member);
-                }
-                Ok(Members(members))
-            }
-        }
-
-        deserializer.deserialize_map(All)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -86,6 +60,7 @@ mod tests {
         assert_eq!(parse(r#"{"a/b":"2.5"}"#, "/a~1b"), Ok(3));
         assert_eq!(parse("0", ""), Ok(0));
         assert_eq!(parse(r#"{"": {"0": [1, [7]]}}"#, "//0/1/0"), Ok(7));
+        assert_eq!(parse("0", "n"), Err(Why::Missing("value at `n`".to_owned())));
     }
 
     #[test]
