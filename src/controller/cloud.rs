@@ -104,16 +104,15 @@ async fn keep_asking(
     loop {
         let answer = once(&question, &means, clock).await;
         let now = clock.monotonic();
-        if answer == CloudAnswer::Detached {
-            detached_at = Some(now);
-        }
+        detached_at = match answer {
+            CloudAnswer::Detached => Some(now),
+            CloudAnswer::Attached { .. } => None,
+            CloudAnswer::Unknown { .. } => detached_at,
+        };
         let (answer, wait) = after(detached_at.map(|at| now.saturating_sub(at)), answer);
         let before = known.lock().unwrap_or_else(PoisonError::into_inner).replace(answer.clone());
         if before.as_ref() != Some(&answer) {
             waker.wake(&key);
-        }
-        if matches!(answer, CloudAnswer::Attached { .. }) {
-            detached_at = None;
         }
         tokio::time::sleep(wait).await;
     }

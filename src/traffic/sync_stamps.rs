@@ -170,25 +170,25 @@ pub(super) fn took_up(
     if begin < made {
         return not_since(&format!("the write at {made}"), begin);
     }
+    // If ours is still to come, or under way, its own stamps will tell, without another write.
+    let for_a_while = |why| {
+        if now < later(end, PATIENCE) {
+            Confirmation::Pending { why }
+        } else {
+            Confirmation::Doubtful { why }
+        }
+    };
     if begin == made {
         let why = format!("the synchronisation began in the second of the write, {made}");
         // One that was there at the write is not ours; ours shows soon, unless it began in that second, too.
         let older = record.is_some_and(|record| record.begun_before == Some(begin));
-        return if older && now < later(end, PATIENCE) {
-            Confirmation::Pending { why }
-        } else {
-            Confirmation::Doubtful { why }
-        };
+        return if older { for_a_while(why) } else { Confirmation::Doubtful { why } };
     }
     // By the clocks it began after the write, and yet it stands in the write's own answer: they differ.
     if record.is_some_and(|record| record.server_time.is_some() && record.begun_before >= Some(begin)) {
         let why =
             format!("the synchronisation that says it began at {begin} was there before the write at {made}");
-        return if now < later(end, PATIENCE) {
-            Confirmation::Pending { why }
-        } else {
-            Confirmation::Doubtful { why }
-        };
+        return for_a_while(why);
     }
     let is_its_own_end = end > begin
         || record.is_some_and(|record| {
@@ -199,8 +199,7 @@ pub(super) fn took_up(
         return ended(end, now);
     }
     let why = format!("the end at {end} may be that of the synchronisation before the one that began then");
-    // If ours is still under way its own end will tell, without another write.
-    if now < later(end, PATIENCE) { Confirmation::Pending { why } } else { Confirmation::Doubtful { why } }
+    for_a_while(why)
 }
 
 /// Whether a synchronisation that began at this moment or later is over. Weaker than [`took_up`]: one that began in
