@@ -106,6 +106,8 @@ pub struct Applied {
     pub port: u16,
     /// Name of the pod.
     pub pod: String,
+    /// Its uid.
+    pub uid: String,
     /// What was done.
     pub change: Change,
 }

@@ -29,10 +29,10 @@ pub fn serving(log: &[Applied]) -> Vec<Serving> {
         let pods = weighed.entry((&applied.service, applied.port)).or_default();
         match applied.change {
             Change::Added { weight: 0 } | Change::Weight { to: 0, .. } | Change::Removed => {
-                pods.remove(applied.pod.as_str());
+                pods.remove(applied.uid.as_str());
             }
             Change::Added { .. } | Change::Weight { .. } => {
-                pods.insert(&applied.pod);
+                pods.insert(&applied.uid);
             }
         }
         let now = Serving {
@@ -58,7 +58,8 @@ mod tests {
     fn applied(second: i64, port: u16, pod: &str, change: Change) -> Applied {
         let at = Timestamp::from_second(second).unwrap();
         let service = ServiceName { namespace: "shop".to_owned(), name: "web".to_owned() };
-        Applied { noticed: at, at, service, port, pod: pod.to_owned(), change }
+        let (pod, uid) = (pod.to_owned(), format!("uid-of-{pod}"));
+        Applied { noticed: at, at, service, port, pod, uid, change }
     }
 
     fn pods(log: &[Applied]) -> Vec<(u16, usize)> {
@@ -86,5 +87,16 @@ mod tests {
             applied(2, 80, "web-1", Change::Added { weight: 10 }),
         ];
         assert_eq!(pods(&log), [(80, 1), (8080, 1), (80, 1)]);
+    }
+
+    #[test]
+    fn a_pod_made_anew_is_another_one_though_its_name_is_the_same() {
+        let again = |uid: &str, change| Applied { uid: uid.to_owned(), ..applied(2, 80, "web-0", change) };
+        let log = [
+            applied(1, 80, "web-0", Change::Added { weight: 10 }),
+            again("the next one's", Change::Added { weight: 10 }),
+            again("uid-of-web-0", Change::Removed),
+        ];
+        assert_eq!(pods(&log), [(80, 1), (80, 1)]);
     }
 }

@@ -50,6 +50,7 @@ impl fmt::Display for Change {
 pub(super) struct Step {
     slot: usize,
     pub(super) pod: String,
+    pub(super) uid: String,
     pub(super) change: Change,
     address: SocketAddr,
 }
@@ -103,7 +104,10 @@ impl Slots {
         let mut steps = Vec::new();
         for (slot, place) in self.slots.iter_mut().enumerate() {
             let Some(occupant) = place else { continue };
-            let step = |change| Step { slot, pod: occupant.pod.clone(), change, address: occupant.address };
+            let step = |change| {
+                let Occupant { uid, pod, address, weight: _ } = occupant.clone();
+                Step { slot, pod, uid, change, address }
+            };
             match wanted.get(&occupant.uid) {
                 Some(member) if member.address == occupant.address => {
                     if member.weight != occupant.weight {
@@ -124,7 +128,8 @@ impl Slots {
             }
             let Some(slot) = self.free.pop_front() else { break };
             let (pod, address, weight) = (member.pod.clone(), member.address, member.weight);
-            steps.push(Step { slot, pod: pod.clone(), change: Change::Added { weight }, address });
+            let change = Change::Added { weight };
+            steps.push(Step { slot, pod: pod.clone(), uid: uid.clone(), change, address });
             self.slots[slot] = Some(Occupant { uid: uid.clone(), pod, address, weight });
         }
         steps

@@ -159,6 +159,7 @@ async fn change(
         service: front.name.clone(),
         port,
         pod: step.pod,
+        uid: step.uid,
         change: step.change,
     }));
     Ok(())
