@@ -22,7 +22,7 @@ use crate::api::LosslessUpgrade;
 use crate::drain::socket::StartError;
 use crate::traffic::{Site, WriteRecord, apply, pods};
 use crate::workflow::decision::{Effect, Note};
-use crate::workflow::observed::{Confirmation, Held};
+use crate::workflow::observed::Held;
 use crate::workflow::ordinals::{Ordinal, OrdinalSet};
 use crate::workflow::reasons::Reason;
 use crate::workflow::state::State;
@@ -171,7 +171,7 @@ async fn set_lever(
             Site::Pods(lever) => {
                 let title = lever.kind().title(lever.saved().0);
                 let Some(view) = views.find(|view| view.name == title) else { continue };
-                let doubtful = matches!(view.confirmed, Confirmation::Doubtful(_));
+                let doubtful = view.is_doubtful();
                 let pods = &scene.look.pods;
                 let due = if again {
                     doubtful.then(|| pods::again(lever, pods, MANAGER)).flatten()
@@ -189,8 +189,8 @@ async fn set_lever(
             let title = lever.kind().title(&live.name_any());
             let Some(view) = views.find(|view| view.name == title) else { continue };
             let right = view.held == Held::Ordinals(detached.clone());
-            let doubtful = matches!(view.confirmed, Confirmation::Doubtful(_));
-            let skip = if again { !doubtful } else { right && (!detached.is_empty() || view.restored) };
+            let skip =
+                if again { !view.is_doubtful() } else { right && (!detached.is_empty() || view.restored) };
             if skip {
                 continue;
             }

@@ -21,7 +21,7 @@ use super::wake::{self, Waker};
 use crate::api::LosslessUpgrade;
 use crate::runtime::metrics::Key;
 use crate::traffic::pods::Memory;
-use crate::traffic::{LeverKind, WriteRecord};
+use crate::traffic::{LeverKind, Serving, WriteRecord};
 use crate::workflow::state::State;
 use crate::workflow::turn::later;
 
@@ -75,6 +75,8 @@ pub struct Session {
     others: Option<(String, Timestamp)>,
     /// Our last write to each Service that a lever writes.
     pub writes: BTreeMap<(LeverKind, String), WriteRecord>,
+    /// What was seen of the pods that serve.
+    pub serving: Serving,
     /// What was seen of the pods of each lever that writes them.
     pub pods: BTreeMap<(LeverKind, String), Memory>,
     /// Since when each Service's value has been known to be in force, with that value.

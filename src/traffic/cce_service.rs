@@ -82,6 +82,10 @@ impl Lever for CceService {
     fn site(&self) -> Site<'_> {
         Site::Services(self)
     }
+
+    fn taken(&self, _: &Service, since: Timestamp, now: Timestamp) -> Confirmation {
+        sync_stamps::after_a_while(since, self.confirm_after, now)
+    }
 }
 
 impl OnService for CceService {

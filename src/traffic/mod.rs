@@ -10,6 +10,7 @@
 //! | `cce_service.rs` | lever `cceService`: the same for Huawei CCE |
 //! | `weighed.rs`, `lb_rs_weight.rs`, `json.rs` | the annotation that both write: merged so that foreign bytes survive |
 //! | `sync_stamps.rs` | how it knows that a write is in force |
+//! | `serving.rs` | since when the pods serve that a balancer must have before others are taken out |
 //! | `pod_label.rs` | lever `podLabel`: a label of the pods by which Services select them |
 //! | `pods.rs`, `endpoints.rs` | what levers on pods share: all pods together; what EndpointSlices say of them |
 //! | `clb.rs` | what Tencent's API is asked beside the stamps |
@@ -36,6 +37,7 @@ mod none;
 mod pod_label;
 pub mod pods;
 mod problems;
+mod serving;
 pub mod spec;
 pub mod sync_stamps;
 mod tencent;
@@ -59,6 +61,7 @@ pub use clb::{CloudAnswer, CloudQuestion};
 pub use json::Malformed;
 use pods::Front;
 pub use problems::{Problem, SpecProblem, Warning};
+pub use serving::Serving;
 use spec::LeverSpec;
 pub use sync_stamps::WriteRecord;
 
@@ -171,6 +174,12 @@ pub trait Lever: Send + Sync + fmt::Debug {
     /// What stands against it in a pod that runs, before anything is written.
     fn stands_against(&self, _: &Pod) -> Option<Problem> {
         None
+    }
+
+    /// Whether what sends connections for this Service has new pods, of which the last became Ready at `since`: before
+    /// that nobody may be left there when others are taken out. A lever for which [`OnPods::followed`] tells need not.
+    fn taken(&self, _: &Service, since: Timestamp, _now: Timestamp) -> Confirmation {
+        Confirmation::Confirmed { at: since }
     }
 
     /// As one of several.
@@ -328,7 +337,7 @@ pub enum Confirmation {
 impl Confirmation {
     /// Both together: the one that is further from being confirmed, or the later one.
     #[must_use]
-    fn and(self, other: Self) -> Self {
+    pub fn and(self, other: Self) -> Self {
         if let (Self::Confirmed { at: one }, Self::Confirmed { at: other }) = (&self, &other) {
             return Self::Confirmed { at: *one.max(other) };
         }

@@ -168,16 +168,6 @@ pub enum Problem {
 /// What a user should know about a Service that a lever will write.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Warning {
-    /// Weights of pods need the mode in which the load balancer knows pods.
-    #[error(
-        "annotation {key} on Service {service} is not \"true\": the load balancer sends to nodes, and weights of pods may have no effect"
-    )]
-    NoDirectAccess {
-        /// The Service's name.
-        service: String,
-        /// The annotation.
-        key: &'static str,
-    },
     /// Sticky clients may come back to a detached pod.
     #[error(
         "Service {service} has sessionAffinity ClientIP: known clients may reach a detached pod anew, and its drain then waits for them"

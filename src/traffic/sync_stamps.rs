@@ -27,6 +27,9 @@ pub const END: &str = "service.cloud.tencent.com/sync-end-time";
 /// How long the end of a synchronisation is waited for before a doubt is ended by another write.
 const PATIENCE: SignedDuration = SignedDuration::from_secs(3);
 
+/// How long after a pod became Ready a synchronisation is waited for before another write asks for one.
+const NOTICE: SignedDuration = SignedDuration::from_secs(10);
+
 /// What this process remembers of its last write to one Service. It only ever helps: without it
 /// (after a crash) a confirmation takes one write more, never less.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -214,6 +217,40 @@ pub(super) fn passed(
     match (last(live), confirm_after) {
         (Last::Ended { begin, end }, _) if begin >= since => ended(end, now),
         (Last::Ended { begin, .. }, _) => not_since(&since.to_string(), begin),
+        (Last::None, Some(after)) => after_a_while(since, after, now),
+        (last, _) => last.confirms_nothing(),
+    }
+}
+
+/// Whether a synchronisation is over that began after `since`, when the last of some pods became Ready. The controller
+/// looks for pods of its own accord; where it does not, or clocks differ, another write makes it look at them, too.
+pub(super) fn taken(
+    live: &Service,
+    since: Timestamp,
+    confirm_after: Option<Span>,
+    now: Timestamp,
+) -> Confirmation {
+    match (last(live), confirm_after) {
+        // An end in the second of the begin may be that of the one before; its own would come soon.
+        (Last::Ended { begin, end }, _)
+            if begin > second(since) && end == begin && now < later(end, PATIENCE) =>
+        {
+            Confirmation::Pending {
+                why: format!("the end at {end} may be that of the synchronisation before"),
+            }
+        }
+        (Last::Ended { begin, end }, _) if begin > second(since) => ended(end, now),
+        (Last::Ended { begin, .. }, _) => {
+            let why = format!(
+                "no synchronisation has taken in the pod that became Ready at {}; the last began at {begin}",
+                second(since)
+            );
+            if now < later(since, NOTICE) {
+                Confirmation::Pending { why }
+            } else {
+                Confirmation::Doubtful { why }
+            }
+        }
         (Last::None, Some(after)) => after_a_while(since, after, now),
         (last, _) => last.confirms_nothing(),
     }

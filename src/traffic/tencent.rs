@@ -16,6 +16,9 @@ pub(super) const POD_WEIGHT_OF_INGRESS: &str = "ingress.cloud.tencent.com/custom
 pub(super) const DIRECT_ACCESS: &str = "service.cloud.tencent.com/direct-access";
 /// `skip`: the cloud's controller leaves the Service alone. Source: TKE 457/51258.
 pub(super) const MODE: &str = "service.cloud.tencent.com/mode";
+/// The readiness gate that TKE gives to pods of a Service in direct access mode: they are Ready only once the load
+/// balancer has them and finds them healthy. Source: `imroc/tke-guide`, `clb-to-pod-directly.md`.
+const GATE: &str = "cloud.tencent.com/load-balancer-backendgroup-ready";
 /// Target groups, which the vendor excludes beside `lb-rs-weight`, and says nothing of beside `custom-weight`.
 pub(super) const TARGET_GROUPS: &str = "service.cloud.tencent.com/target-groups";
 
@@ -30,6 +33,13 @@ pub(super) fn problems(service: &Service, with: &'static str) -> Vec<Problem> {
         problems.push(Problem::Conflict { on, key: TARGET_GROUPS, with });
     }
     problems
+}
+
+/// The load balancer would send to nodes, and no weight of a pod would be followed. Source: the vendor's procedure.
+pub(super) fn indirect(service: &Service) -> Option<Problem> {
+    let (key, value) = (DIRECT_ACCESS, "true");
+    let needed = annotation(service, key) != Some(value);
+    needed.then(|| Problem::NeedsAnnotation { service: service.name_any(), key, value })
 }
 
 /// What on a Service may disturb a run. `stamped`: it is only believed by its stamps.
@@ -56,4 +66,10 @@ pub(super) fn weighed_twice(pod: &Pod) -> Option<Problem> {
         key: POD_WEIGHT,
         with: SERVICE_WEIGHTS,
     })
+}
+
+/// The pod's readiness waited for the load balancer.
+pub(super) fn is_gated(pod: &Pod) -> bool {
+    let gates = pod.spec.as_ref().and_then(|spec| spec.readiness_gates.as_ref());
+    gates.into_iter().flatten().any(|gate| gate.condition_type == GATE)
 }

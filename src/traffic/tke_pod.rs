@@ -14,11 +14,11 @@ use kube::ResourceExt;
 use serde_json::{Map, Value, json};
 
 use super::cover::{kind, selects};
-use super::endpoints::ready_since;
+use super::endpoints::is_ready;
 use super::pods::Front;
 use super::spec::TkePodSpec;
 use super::sync_stamps::{self, written};
-use super::tencent::{self, DIRECT_ACCESS, POD_WEIGHT, POD_WEIGHT_OF_INGRESS, SERVICE_WEIGHTS};
+use super::tencent::{self, POD_WEIGHT, POD_WEIGHT_OF_INGRESS, SERVICE_WEIGHTS};
 use super::{
     Confirmation, Lever, LeverKind, OnPods, PodHeld, Problem, Selection, Site, Target, Warning, annotation,
 };
@@ -31,9 +31,6 @@ const WEIGHTS: [(&str, &str); 2] = [
 ];
 /// Sends no new connection.
 const OUT: &str = "0";
-/// The readiness gate that TKE gives to pods of a Service in direct access mode: they are Ready only once the load
-/// balancer has them and finds them healthy.
-const GATE: &str = "cloud.tencent.com/load-balancer-backendgroup-ready";
 /// By what it is called in sentences and in what a run saves.
 const NAME: &str = "custom-weight";
 
@@ -88,10 +85,7 @@ impl TkePod {
             if service.metadata.deletion_timestamp.is_some() {
                 found.push(Problem::BeingDeleted { service: name() });
             }
-            if annotation(service, DIRECT_ACCESS) != Some("true") {
-                let (key, value) = (DIRECT_ACCESS, "true");
-                found.push(Problem::NeedsAnnotation { service: name(), key, value });
-            }
+            found.extend(tencent::indirect(service));
             if annotation(service, SERVICE_WEIGHTS).is_some() {
                 let on = format!("Service {}", name());
                 found.push(Problem::Conflict { on, key: SERVICE_WEIGHTS, with: POD_WEIGHT });
@@ -107,17 +101,14 @@ impl TkePod {
         found
     }
 
-    /// Whether the load balancers of this Service have seen a pod that is to get connections: that is waited for so
-    /// that the next one is not taken out before, and no request hangs on it.
+    /// Whether the load balancers of this Service have seen that a pod got its weight back: that is waited for so that
+    /// the next one is not taken out before, and no request hangs on it.
     fn serves(&self, front: &Front<'_>, pod: &Pod) -> Confirmation {
         if let Some(why) = front.lag(pod, &PodHeld::Attached, false) {
             return Confirmation::Pending { why };
         }
-        let Some(ready) = ready_since(pod) else { return Confirmation::Confirmed { at: front.now } };
-        let moved = front.memory.moved(pod);
-        // A gate tells of a pod that came; it says nothing of a weight that is put back.
-        let since = if is_bound(pod) { moved } else { Some(moved.map_or(ready, |moved| moved.max(ready))) };
-        since.map_or(Confirmation::Confirmed { at: front.now }, |since| {
+        let moved = front.memory.moved(pod).filter(|_| is_ready(pod));
+        moved.map_or(Confirmation::Confirmed { at: front.now }, |since| {
             self.ask(
                 front.service,
                 |after| sync_stamps::passed(front.service, since, after, front.now),
@@ -180,6 +171,15 @@ impl Lever for TkePod {
 
     fn site(&self) -> Site<'_> {
         Site::Pods(self)
+    }
+
+    /// No write of ours makes the controller look: it is waited for.
+    fn taken(&self, service: &Service, since: Timestamp, now: Timestamp) -> Confirmation {
+        self.ask(
+            service,
+            |after| sync_stamps::passed(service, since, after, now),
+            |after| sync_stamps::after_a_while(since, after, now),
+        )
     }
 }
 
@@ -275,12 +275,6 @@ fn weight(pod: &Pod, key: &str, kept: &str) -> Weight {
 
 fn is_balanced(service: &Service) -> bool {
     service.spec.as_ref().is_some_and(|spec| kind(spec) == "LoadBalancer")
-}
-
-/// Its readiness waited for the load balancer.
-fn is_bound(pod: &Pod) -> bool {
-    let gates = pod.spec.as_ref().and_then(|spec| spec.readiness_gates.as_ref());
-    gates.into_iter().flatten().any(|gate| gate.condition_type == GATE)
 }
 
 #[cfg(test)]

@@ -10,10 +10,10 @@ use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::ResourceExt;
 
 use super::spec::TkeServiceSpec;
-use super::tencent::{DIRECT_ACCESS, POD_WEIGHT, SERVICE_WEIGHTS as WEIGHTS};
+use super::tencent::{POD_WEIGHT, SERVICE_WEIGHTS as WEIGHTS};
 use super::{
-    Confirmation, Held, Lever, LeverKind, OnService, Problem, Selection, Site, Target, Warning, WriteRecord,
-    annotation, lb_rs_weight, sync_stamps, tencent, weighed,
+    Confirmation, Held, Lever, LeverKind, OnService, Problem, Selection, Site, Target, WriteRecord,
+    lb_rs_weight, sync_stamps, tencent, weighed,
 };
 use crate::tencent::spec::ConfirmByApiSpec;
 use crate::workflow::ordinals::OrdinalSet;
@@ -41,14 +41,6 @@ impl TkeService {
     pub(super) fn of_saved(_: &str, _: Option<&str>) -> Self {
         Self::new(&TkeServiceSpec::default())
     }
-
-    fn warnings(&self, service: &Service) -> Vec<Warning> {
-        let indirect = annotation(service, DIRECT_ACCESS) != Some("true");
-        let indirect =
-            indirect.then(|| Warning::NoDirectAccess { service: service.name_any(), key: DIRECT_ACCESS });
-        let others = tencent::warnings(service, self.confirm_after.is_none());
-        indirect.into_iter().chain(others).collect()
-    }
 }
 
 impl Lever for TkeService {
@@ -61,6 +53,7 @@ impl Lever for TkeService {
         let of_all = |service: &&Service| weighed::problems(target, service, WEIGHTS);
         let mut problems: Vec<_> = found.iter().flat_map(of_all).collect();
         problems.extend(found.iter().flat_map(|service| tencent::problems(service, WEIGHTS)));
+        problems.extend(found.iter().filter_map(|service| tencent::indirect(service)));
         if target.pod_annotations.contains_key(POD_WEIGHT) {
             let on = format!("the pod template of StatefulSet {}", target.set);
             problems.push(Problem::Conflict { on, key: POD_WEIGHT, with: WEIGHTS });
@@ -70,7 +63,10 @@ impl Lever for TkeService {
         }
         Ok(Selection {
             services: found.iter().map(|service| service.name_any()).collect(),
-            warnings: found.iter().flat_map(|service| self.warnings(service)).collect(),
+            warnings: found
+                .iter()
+                .flat_map(|service| tencent::warnings(service, self.confirm_after.is_none()))
+                .collect(),
         })
     }
 
@@ -80,6 +76,10 @@ impl Lever for TkeService {
 
     fn stands_against(&self, pod: &Pod) -> Option<Problem> {
         tencent::weighed_twice(pod)
+    }
+
+    fn taken(&self, live: &Service, since: Timestamp, now: Timestamp) -> Confirmation {
+        sync_stamps::taken(live, since, self.confirm_after, now)
     }
 }
 

@@ -134,6 +134,8 @@ pub struct LeverView {
     pub held: Held,
     /// Whether what it holds is in force.
     pub confirmed: Confirmation,
+    /// Whether the load balancer sends connections to the pods of the batch that are attached and Ready.
+    pub taken: Confirmation,
     /// Nothing of ours is left in it, byte for byte where nobody else wrote since.
     pub restored: bool,
     /// What it writes.
@@ -195,6 +197,12 @@ pub enum DrainView {
 }
 
 impl LeverView {
+    /// Whether another write settles what cannot be told.
+    #[must_use]
+    pub const fn is_doubtful(&self) -> bool {
+        matches!(self.confirmed, Confirmation::Doubtful(_)) || matches!(self.taken, Confirmation::Doubtful(_))
+    }
+
     /// Our mark on the one object that it writes.
     #[must_use]
     pub const fn fence(&self) -> Option<&String> {

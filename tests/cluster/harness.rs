@@ -277,6 +277,9 @@ pub fn lossless_but(run: &Run, deleted: &[&str]) -> Result<(), Failed> {
             format!("{} pods fewer than at the begin served: {:#?}", run.missing(), run.serving).into()
         );
     }
+    if let Some(swap) = run.swap().filter(|_| deleted.is_empty()) {
+        return Err(format!("taken out before the balancer had the new one: {swap:#?}").into());
+    }
     REQUESTS.fetch_add(report.requests(), Ordering::Relaxed);
     println!(
         "    {} requests, 0 lost, {} pods deleted, {:.0?}",

@@ -159,7 +159,10 @@ fn weighed() -> Value {
 }
 
 fn service(name: &str, kind: &str, app: &str, weights: Option<&str>) -> Value {
-    let annotations = weights.map(|weights| json!({"service.cloud.tencent.com/lb-rs-weight": weights}));
+    let mut annotations = json!({"service.cloud.tencent.com/direct-access": "true"});
+    if let Some(weights) = weights {
+        annotations["service.cloud.tencent.com/lb-rs-weight"] = json!(weights);
+    }
     json!({
         "apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "annotations": annotations},
         "spec": {"type": kind, "selector": {"app": app}, "ports": [{"port": 80}]},
@@ -174,6 +177,11 @@ fn obstacles() -> Vec<Obstacle> {
         })
     };
     let front = || service("nginx", "LoadBalancer", "nginx", None);
+    let indirect = || {
+        let mut nodes = front();
+        nodes["metadata"]["annotations"] = json!(null);
+        nodes
+    };
     let make =
         |namespace, reason, set, services, object| Obstacle { namespace, set, services, object, reason };
     vec![
@@ -200,11 +208,12 @@ fn obstacles() -> Vec<Obstacle> {
             vec![service("nginx", "LoadBalancer", "nginx", Some("{weights"))],
             wanted(|_| {}),
         ),
+        make("indirect", "LeverUnusable", set(1, "OnDelete"), vec![indirect()], wanted(|_| {})),
         make(
-            "indirect",
+            "indirect-for-pods",
             "LeverUnusable",
             set(1, "OnDelete"),
-            vec![front()],
+            vec![indirect()],
             wanted(|spec| spec["traffic"]["levers"] = json!([{"tkePod": {}}])),
         ),
         make("weighed-twice", "LeverUnusable", weighed(), vec![front()], wanted(|_| {})),

@@ -220,6 +220,7 @@ impl View {
         LeverView {
             name: "tkeService on Service web".into(),
             held: Held::Ordinals(set(self.lever.value)),
+            taken: Confirmation::Confirmed(NOW),
             confirmed,
             restored: self.lever.value.is_empty(),
             site: Site::Object { fence: name(self.lever.mark) },

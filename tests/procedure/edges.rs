@@ -1,10 +1,13 @@
 //! Stories of rare moments: each was a way to lose a request, or to wait for ever, when it was found.
 
+use std::time::Duration;
+
+use crate::sim::balancer;
 use crate::sim::cluster::Manner;
 use crate::sim::plans::one_by_one;
 use crate::sim::telling::{images, until, upgrade};
 use crate::sim::world::World;
-use lossless_upgrade::workflow::plan::{Amount, DrainPlan, OnTimeout, Plan};
+use lossless_upgrade::workflow::plan::{Amount, DrainPlan, OnTimeout, Plan, VerifyPlan};
 use lossless_upgrade::workflow::reasons::Reason;
 use lossless_upgrade::workflow::state::{AfterTimeout, BatchKind, Outcome, Rest, Step};
 
@@ -195,4 +198,20 @@ fn no_deadline_runs_while_another_update_strategy_holds_the_run() {
         finish(&mut world);
         assert_eq!(world.state.rest, Rest::Succeeded, "{step:?}\n{}", world.tale());
     }
+}
+
+#[test]
+fn no_pod_is_taken_out_before_the_load_balancer_has_the_surge_that_stands_in_for_it() {
+    let no_soak = VerifyPlan { soak: Duration::ZERO, ..one_by_one().verify };
+    let mut world = upgrade(1, Plan { verify: no_soak, settle: Duration::ZERO, ..one_by_one() });
+    world.balancers[0].intake = 20;
+    finish(&mut world);
+    assert_eq!(images(&world), ["v2"]);
+    assert_eq!(world.fewest_serving, 1, "{}", world.tale());
+
+    // One that never takes it in is waited for, and said.
+    let mut world = upgrade(1, one_by_one());
+    world.balancers[0].manner = balancer::Manner::Deaf;
+    assert!(world.run_until(300, |world| world.memory.stalled.is_some()), "{}", world.tale());
+    assert_eq!((world.memory.stalled, world.counts.levers), (Some(Reason::LeverNotConfirmed), 0));
 }

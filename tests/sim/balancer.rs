@@ -7,6 +7,7 @@ use lossless_upgrade::workflow::observed::{Confirmation, Held, LeverView, Site};
 use lossless_upgrade::workflow::ordinals::{Ordinal, OrdinalSet};
 
 use super::cluster::Pod;
+use super::world::World;
 
 /// How the load balancer behaves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -43,10 +44,14 @@ pub struct Balancer {
     pub manner: Manner,
     /// Seconds from a write until it is in force.
     pub lag: i64,
+    /// Seconds from when a pod is Ready until it is a backend.
+    pub intake: i64,
     /// Our entries in the object, as they stand.
     pub value: OrdinalSet,
     /// Whom the load balancer really sends nothing new.
     pub in_force: OrdinalSet,
+    /// The pods that are Ready, by identity, with when it has them as backends: it drops one that is not at once.
+    has: BTreeMap<String, i64>,
     /// Our entries are such as we did not write.
     pub foreign: Option<String>,
     /// Somebody undoes each of our writes at once.
@@ -67,8 +72,10 @@ impl Balancer {
             written: Written::Service,
             manner: Manner::Follows,
             lag,
+            intake: lag,
             value: OrdinalSet::new(),
             in_force: OrdinalSet::new(),
+            has: BTreeMap::new(),
             foreign: None,
             contrary: false,
             unreadable: false,
@@ -93,6 +100,26 @@ impl Balancer {
             self.value.remove(ordinal);
             self.in_force.remove(ordinal);
         }
+    }
+
+    /// Its controller follows which pods are Ready, if it follows anything.
+    pub fn see(&mut self, pods: &BTreeMap<Ordinal, Pod>, now: i64) {
+        let ready = |uid: &String| pods.values().any(|pod| pod.ready && pod.uid == *uid);
+        self.has.retain(|uid, _| ready(uid));
+        if self.follows() {
+            for pod in pods.values().filter(|pod| pod.ready) {
+                self.has.entry(pod.uid.clone()).or_insert(now + self.intake);
+            }
+        }
+    }
+
+    /// Whether it sends the pod something new.
+    pub fn sends(&self, ordinal: Ordinal, pod: &Pod, now: i64) -> bool {
+        self.has.get(&pod.uid).is_some_and(|from| now >= *from) && !self.in_force.contains(ordinal)
+    }
+
+    fn follows(&self) -> bool {
+        !matches!(self.manner, Manner::Deaf | Manner::Complains)
     }
 
     /// The pod whose label is written next, and whether it is taken off.
@@ -143,15 +170,15 @@ impl Balancer {
 
     /// One second.
     pub fn tick(&mut self, now: i64) {
-        let follows = !matches!(self.manner, Manner::Deaf | Manner::Complains);
-        if follows && self.due.is_some_and(|due| now >= due) {
+        if self.follows() && self.due.is_some_and(|due| now >= due) {
             self.in_force = self.value.clone();
             self.due = None;
         }
     }
 
     /// What can be seen; `since` is when this process first saw the present value confirmed.
-    pub fn view(&self, since: Timestamp, pods: &BTreeMap<Ordinal, Pod>, wanted: &OrdinalSet) -> LeverView {
+    pub fn view(&self, since: Timestamp, world: &World) -> LeverView {
+        let (pods, wanted) = (&world.cluster.pods, &world.state.detached);
         let mut value = self.value.clone();
         let site = match &self.written {
             Written::Service => Site::Object { fence: self.fence.clone() },
@@ -173,6 +200,7 @@ impl Balancer {
             name: self.title(),
             held,
             confirmed: self.confirmation(since),
+            taken: self.taken(world),
             restored: self.restored(),
             site,
         }
@@ -200,6 +228,20 @@ impl Balancer {
             return Confirmation::Doubtful("the last sync may be older than the write".into());
         }
         Confirmation::Confirmed(since)
+    }
+
+    /// Whether it has the pods of the batch.
+    fn taken(&self, world: &World) -> Confirmation {
+        let batch = world.state.run.as_ref().map(|run| run.batch.ordinals.clone()).unwrap_or_default();
+        let new = batch.difference(&world.state.detached);
+        let ready = world.cluster.pods.iter().filter(|(one, pod)| pod.ready && new.contains(**one));
+        let from =
+            ready.map(|(_, pod)| self.has.get(&pod.uid).copied().unwrap_or(i64::MAX)).max().unwrap_or(0);
+        if world.now >= from {
+            Confirmation::Confirmed(world.time_of(from))
+        } else {
+            Confirmation::Pending("no sync since it became Ready".into())
+        }
     }
 
     pub fn restored(&self) -> bool {

@@ -47,7 +47,7 @@ impl World {
                 .balancers
                 .iter()
                 .enumerate()
-                .map(|(index, one)| one.view(since(index), &self.cluster.pods, &self.state.detached))
+                .map(|(index, one)| one.view(since(index), self))
                 .collect(),
             drains: self.drains(),
             problems: Vec::new(),

@@ -118,13 +118,21 @@ impl World {
             fewest_serving: usize::MAX,
         };
         world.cluster.tick(0);
+        for balancer in &mut world.balancers {
+            balancer.see(&world.cluster.pods, -balancer.intake);
+        }
         world.connect();
         world
     }
 
     /// The virtual moment, by the clock of the operator that runs.
     pub fn time(&self) -> Timestamp {
-        Timestamp::from_second(1_767_225_600 + self.now + self.skew).unwrap()
+        self.time_of(self.now)
+    }
+
+    /// The same of another moment.
+    pub fn time_of(&self, second: i64) -> Timestamp {
+        Timestamp::from_second(1_767_225_600 + second + self.skew).unwrap()
     }
 
     /// One second.
@@ -134,6 +142,7 @@ impl World {
         self.judge_scale_down(&condemned);
         for balancer in &mut self.balancers {
             balancer.meet(&self.cluster.pods);
+            balancer.see(&self.cluster.pods, self.now);
             balancer.tick(self.now);
         }
         self.connect();
@@ -141,21 +150,23 @@ impl World {
         self.operate();
     }
 
-    /// Whether the load balancers really send the pod something new.
+    /// Whether a load balancer that has the pod sends it something new.
     pub fn attached(&self, ordinal: Ordinal) -> bool {
         self.balancers.iter().any(|balancer| !balancer.in_force.contains(ordinal))
     }
 
     /// The pods that really serve.
     pub fn serving(&self) -> usize {
-        self.cluster.pods.iter().filter(|(ordinal, pod)| pod.ready && self.attached(**ordinal)).count()
+        let sent =
+            |ordinal, pod| self.balancers.iter().any(|balancer| balancer.sends(ordinal, pod, self.now));
+        self.cluster.pods.iter().filter(|(ordinal, pod)| pod.ready && sent(**ordinal, pod)).count()
     }
 
     /// Clients connect.
     fn connect(&mut self) {
         let (now, lengths, balancers) = (self.now, &self.cluster.lengths, &self.balancers);
         for (ordinal, pod) in self.cluster.pods.iter_mut().filter(|(_, pod)| pod.ready) {
-            let sending = balancers.iter().filter(|balancer| !balancer.in_force.contains(*ordinal)).count();
+            let sending = balancers.iter().filter(|balancer| balancer.sends(*ordinal, pod, now)).count();
             for one in 0..sending {
                 let turn = usize::try_from(now).unwrap() + *ordinal as usize + one;
                 pod.connections.push(now + lengths[turn % lengths.len()]);

@@ -151,6 +151,7 @@ impl World {
             name,
             held: Held::Ordinals(self.held.clone()),
             confirmed: confirmed.clone(),
+            taken: confirmed.clone(),
             restored: self.held.is_empty(),
             site: Site::Object { fence: None },
         };

@@ -28,7 +28,7 @@ const OTHERS: [&str; 3] = ["endpoint-controller", "endpoint-slice-controller", "
 /// Adds to each lever that is not confirmed what was said of its Services since the step began.
 pub async fn hear(question: &Question<'_>, look: &Look, seen: &mut Observed) {
     let Some(run) = &question.state.run else { return };
-    let waits = seen.levers.iter().any(|lever| waits(&lever.confirmed));
+    let waits = seen.levers.iter().any(|lever| waits(&lever.confirmed) || waits(&lever.taken));
     let Ok(entered) = run.entered.checked_add(PATIENCE) else { return };
     if !waits || question.now < entered {
         return;
@@ -70,8 +70,10 @@ const fn waits(confirmed: &Confirmation) -> bool {
 fn add(seen: &mut Observed, title: &str, complaint: Option<String>) {
     let Some(complaint) = complaint else { return };
     for lever in seen.levers.iter_mut().filter(|lever| lever.name == title) {
-        if let Confirmation::Pending(why) | Confirmation::Unknown(why) = &lever.confirmed {
-            lever.confirmed = Confirmation::Refused(format!("{complaint} ({why})"));
+        for told in [&mut lever.confirmed, &mut lever.taken] {
+            if let Confirmation::Pending(why) | Confirmation::Unknown(why) = told {
+                *told = Confirmation::Refused(format!("{complaint} ({why})"));
+            }
         }
     }
 }
@@ -192,7 +194,8 @@ mod tests {
             let lever = LeverView {
                 name: "tkeService on Service web".into(),
                 held: Held::Ordinals(OrdinalSet::new()),
-                confirmed: before,
+                confirmed: before.clone(),
+                taken: before,
                 restored: true,
                 site: WrittenSite::Object { fence: None },
             };
@@ -201,6 +204,7 @@ mod tests {
             add(&mut seen, "tkeService on Service web", None);
             add(&mut seen, "tkeService on Service web", Some("no".into()));
             assert_eq!(seen.levers[0].confirmed, after);
+            assert_eq!(seen.levers[0].taken, after);
         }
     }
 }

@@ -75,6 +75,10 @@ pub async fn look(
     let none = BTreeMap::new();
     let target = target(question.name, look.set.as_ref(), &none);
     look.levers.retain(|(lever, _)| is_of_run(question.state, lever.as_ref()));
+    session.serving.saw(&look.pods, question.now);
+    let batch =
+        question.state.run.as_ref().map(|run| run.batch.ordinals.difference(&question.state.detached));
+    let new = session.serving.since(&look.pods, &batch.unwrap_or_default());
     for (lever, services) in &mut look.levers {
         let saved = question.state.saved.iter().flat_map(|saved| &saved.levers);
         for saved in saved.filter(|saved| is_of(lever.as_ref(), saved)) {
@@ -85,12 +89,13 @@ pub async fn look(
                         detached: detached(question.state, &look.pods, seen),
                         clouds: &mut look.clouds,
                     };
-                    let (view, live) = on_service(question, lever, saved, &target, session, wanted).await?;
+                    let (view, live) =
+                        on_service(question, lever, saved, &target, session, wanted, new).await?;
                     seen.levers.push(view);
                     services.extend(live);
                 }
                 Site::Pods(lever) => {
-                    let (view, reaching) = on_pods(question, lever, saved, &look.pods, session).await?;
+                    let (view, reaching) = on_pods(question, lever, saved, &look.pods, session, new).await?;
                     seen.levers.push(view);
                     *services = reaching;
                 }
@@ -161,6 +166,7 @@ async fn on_service(
     target: &Target<'_>,
     session: &mut Session,
     wanted: Wanted<'_>,
+    new: Option<Timestamp>,
 ) -> Result<(LeverView, Option<Service>), Error> {
     let api: Api<Service> = Api::namespaced(question.client.clone(), question.namespace);
     let live = api.get_opt(&saved.name).await.map_err(Error::api("reading a Service"))?;
@@ -169,6 +175,7 @@ async fn on_service(
             name: lever_title(saved),
             held: Held::Unreadable("the Service is gone".into()),
             confirmed: Confirmation::Unknown("the Service is gone".into()),
+            taken: Confirmation::Unknown("the Service is gone".into()),
             restored: true,
             site: WrittenSite::Object { fence: None },
         };
@@ -187,6 +194,7 @@ async fn on_service(
         name: lever_title(saved),
         held: held(lever.held(&live, target, before)),
         confirmed: confirmation(confirmed, session, key, value, question.now),
+        taken: taken(lever, std::slice::from_ref(&live), new, question.now),
         restored,
         site: WrittenSite::Object { fence: live.annotations().get(FENCE).cloned() },
     };
@@ -200,6 +208,7 @@ async fn on_pods(
     saved: &SavedLever,
     pods: &BTreeMap<Ordinal, Pod>,
     session: &mut Session,
+    new: Option<Timestamp>,
 ) -> Result<(LeverView, Vec<Service>), Error> {
     let mut reaching = services(question.client, question.namespace).await?;
     reaching.retain(|service| pods.values().any(|pod| lever.reaches(service, pod)));
@@ -216,6 +225,7 @@ async fn on_pods(
         restored: of_pods::next(lever, pods, &OrdinalSet::new()).is_none(),
         held: held(held_now),
         confirmed: confirmation(confirmed, session, key, Some(basis), question.now),
+        taken: taken(lever, &reaching, new, question.now),
         site: WrittenSite::Pods,
     };
     Ok((view, reaching))
@@ -237,6 +247,23 @@ fn held(held: traffic::Held) -> Held {
         traffic::Held::Ordinals(ordinals) => Held::Ordinals(ordinals),
         traffic::Held::Foreign { what } => Held::Foreign(what),
         traffic::Held::Unreadable { why } => Held::Unreadable(why),
+    }
+}
+
+/// What all of the Services say of the new pods, of which the last became Ready at `new`.
+fn taken<L: Lever + ?Sized>(
+    lever: &L,
+    services: &[Service],
+    new: Option<Timestamp>,
+    now: Timestamp,
+) -> Confirmation {
+    let Some(new) = new else { return Confirmation::Confirmed(Timestamp::UNIX_EPOCH) };
+    let told = services.iter().map(|service| lever.taken(service, new, now));
+    match told.fold(traffic::Confirmation::Confirmed { at: new }, traffic::Confirmation::and) {
+        traffic::Confirmation::Confirmed { at } => Confirmation::Confirmed(at),
+        traffic::Confirmation::Pending { why } => Confirmation::Pending(why),
+        traffic::Confirmation::Doubtful { why } => Confirmation::Doubtful(why),
+        traffic::Confirmation::Unknown { why } => Confirmation::Unknown(why),
     }
 }
 

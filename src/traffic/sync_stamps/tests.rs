@@ -38,9 +38,13 @@ enum Is {
 }
 
 fn judge(live: &Service, record: &WriteRecord, confirm_after: Option<Span>, now: &str) -> Is {
-    match confirm(live, KEY, record, confirm_after, at(now)) {
+    what(&confirm(live, KEY, record, confirm_after, at(now)), now)
+}
+
+fn what(told: &Confirmation, now: &str) -> Is {
+    match told {
         Confirmation::Confirmed { at: since } => {
-            assert!(since <= at(now), "confirmed in the future");
+            assert!(*since <= at(now), "confirmed in the future");
             Is::Confirmed
         }
         Confirmation::Pending { .. } => Is::Pending,
@@ -229,15 +233,30 @@ fn a_pod_that_is_to_get_connections_needs_a_synchronisation_since_then_and_no_mo
         ("", "", Is::Unknown),
     ] {
         let told = passed(&service(begin, end, ""), at("10.8"), None, at("20"));
-        let is = match told {
-            Confirmation::Confirmed { .. } => Is::Confirmed,
-            Confirmation::Pending { .. } => Is::Pending,
-            Confirmation::Doubtful { .. } => Is::Doubtful,
-            Confirmation::Unknown { .. } => Is::Unknown,
-        };
-        assert_eq!(is, expected, "begin {begin}, end {end}");
+        assert_eq!(what(&told, "20"), expected, "begin {begin}, end {end}");
     }
     let by_the_clock = |now: &str| passed(&service("", "", ""), at("10"), Some(Span::seconds(5)), at(now));
     assert!(matches!(by_the_clock("15.9"), Confirmation::Pending { .. }));
     assert!(matches!(by_the_clock("16"), Confirmation::Confirmed { .. }));
+}
+
+#[test]
+fn who_serves_is_taken_in_by_a_synchronisation_that_began_later_and_one_is_asked_for_where_none_comes() {
+    for (begin, end, now, expected) in [
+        ("11", "12", "13", Is::Confirmed),
+        ("11", "11", "13.9", Is::Pending),
+        ("11", "11", "14", Is::Confirmed),
+        ("10", "12", "13", Is::Pending), // it may have read the pods before
+        ("08", "09", "13", Is::Pending),
+        ("08", "09", "20.7", Is::Pending),
+        ("08", "09", "20.8", Is::Doubtful),
+        ("08", "07", "20.8", Is::Pending), // one is under way, and what it takes in will show
+        ("", "", "13", Is::Unknown),
+    ] {
+        let told = taken(&service(begin, end, ""), at("10.8"), None, at(now));
+        assert_eq!(what(&told, now), expected, "begin {begin}, end {end}, at {now}");
+    }
+    let by_the_clock = |now: &str| taken(&service("", "", ""), at("10"), Some(Span::seconds(5)), at(now));
+    assert_eq!(what(&by_the_clock("15.9"), "15.9"), Is::Pending);
+    assert_eq!(what(&by_the_clock("16"), "16"), Is::Confirmed);
 }

@@ -3,9 +3,10 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::traffic::Warning;
 use crate::traffic::contract::contract;
 use crate::traffic::sync_stamps::{BEGIN, END};
-use crate::traffic::tencent::{MODE, TARGET_GROUPS};
+use crate::traffic::tencent::{DIRECT_ACCESS, MODE, TARGET_GROUPS};
 
 fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
     pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
@@ -105,14 +106,25 @@ fn a_weight_on_the_pods_themselves_is_refused() {
 fn what_may_disturb_is_a_warning() {
     let mut bad =
         service("s", &json!({"sessionAffinity": "ClientIP", "publishNotReadyAddresses": true}), &[]);
-    bad.metadata.annotations = None;
+    bad.metadata.annotations = Some(map(&[(DIRECT_ACCESS, "true")]));
     let expected = [
-        Warning::NoDirectAccess { service: "s".into(), key: DIRECT_ACCESS },
         Warning::SessionAffinity { service: "s".into() },
         Warning::NotReadyAddresses { service: "s".into() },
         Warning::NoStamps { service: "s".into() },
     ];
     assert_eq!(select(&lever(&["s"]), &[bad]).unwrap().warnings, expected);
+}
+
+#[test]
+fn a_load_balancer_that_sends_to_nodes_follows_no_weight_of_a_pod() {
+    for (annotations, refused) in [(None, true), (Some("false"), true), (Some("true"), false)] {
+        let mut one = service("s", &json!({}), &[]);
+        one.metadata.annotations = annotations.map(|value| map(&[(DIRECT_ACCESS, value)]));
+        let told = select(&lever(&["s"]), &[one]);
+        assert_eq!(told.is_err(), refused, "{told:?}");
+        let (service, key, value) = ("s".into(), DIRECT_ACCESS, "true");
+        assert!(!refused || told.unwrap_err() == [Problem::NeedsAnnotation { service, key, value }]);
+    }
 }
 
 #[test]

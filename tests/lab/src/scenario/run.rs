@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{Deployed, ScenarioError};
 use crate::{
-    balancer::{Applied, Serving, serving},
+    balancer::{Applied, Change, Serving, serving},
     clock,
     load::{Load, LoadPlan, Profile},
     oracle::LossReport,
@@ -100,6 +100,19 @@ impl Run {
             at_begin.saturating_sub(count.pods)
         });
         missing.max().unwrap_or_default()
+    }
+
+    /// A sync that took in a pod and took new connections from another one, if there was one: had the balancer done
+    /// the latter first, or had nobody else been there, a client might have met nobody.
+    #[must_use]
+    pub fn swap(&self) -> Option<[&Applied; 2]> {
+        let comes = |one: &&Applied| matches!(one.change, Change::Added { weight: 1.. });
+        let goes = |one: &&Applied| matches!(one.change, Change::Weight { to: 0, .. });
+        let same = |one: &Applied, other: &Applied| {
+            (one.at, &one.service, one.port) == (other.at, &other.service, other.port)
+        };
+        let mut going = self.applied.iter().filter(goes);
+        going.find_map(|one| Some([self.applied.iter().filter(comes).find(|other| same(one, other))?, one]))
     }
 
     /// Where the time went.

@@ -1,0 +1,93 @@
+//! Since when new pods serve: a load balancer must have seen that before others are taken out.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
+
+use super::endpoints::ready_since;
+use super::tencent::is_gated;
+use crate::workflow::ordinals::{Ordinal, OrdinalSet};
+
+/// When this process first saw each pod Ready, by its uid and the node's time of becoming so. It only ever helps.
+#[derive(Clone, Debug, Default)]
+pub struct Serving(BTreeMap<(String, Timestamp), Timestamp>);
+
+impl Serving {
+    /// Takes note of a look.
+    pub fn saw(&mut self, pods: &BTreeMap<Ordinal, Pod>, now: Timestamp) {
+        let before = std::mem::take(&mut self.0);
+        let known = |key| (before.get(&key).copied().unwrap_or(now), key);
+        self.0 = pods.values().filter_map(key).map(known).map(|(seen, key)| (key, seen)).collect();
+    }
+
+    /// Since when the last of these pods is Ready: by the clock of its node, but never later than this process has seen
+    /// it, as clocks differ. None: nobody is, or each of them was held back by TKE's readiness gate until its load
+    /// balancer had it.
+    #[must_use]
+    pub fn since(&self, pods: &BTreeMap<Ordinal, Pod>, of: &OrdinalSet) -> Option<Timestamp> {
+        let new = pods.iter().filter(|(ordinal, pod)| {
+            of.contains(**ordinal) && pod.metadata.deletion_timestamp.is_none() && !is_gated(pod)
+        });
+        let since = |key: (String, Timestamp)| self.0.get(&key).map_or(key.1, |seen| key.1.min(*seen));
+        new.filter_map(|(_, pod)| key(pod)).map(since).max()
+    }
+}
+
+fn key(pod: &Pod) -> Option<(String, Timestamp)> {
+    Some((pod.metadata.uid.clone()?, ready_since(pod)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(1_767_225_600 + second).unwrap()
+    }
+
+    fn pod(ordinal: u32, ready: Option<i64>, more: &Value) -> (Ordinal, Pod) {
+        let status = if ready.is_some() { "True" } else { "False" };
+        let condition =
+            json!({"type": "Ready", "status": status, "lastTransitionTime": at(ready.unwrap_or(99))});
+        let mut pod = json!({"metadata": {"name": format!("web-{ordinal}"), "uid": format!("u-{ordinal}")},
+            "spec": {"containers": []}, "status": {"conditions": [condition]}});
+        json_patch::merge(&mut pod, more);
+        (ordinal, serde_json::from_value(pod).unwrap())
+    }
+
+    fn of(ordinals: &[u32]) -> OrdinalSet {
+        ordinals.iter().copied().collect()
+    }
+
+    #[test]
+    fn the_last_of_the_pods_that_became_ready_counts() {
+        let going = json!({"metadata": {"deletionTimestamp": at(0)}});
+        let gated = json!({"spec": {"readinessGates": [{"conditionType": "cloud.tencent.com/load-balancer-backendgroup-ready"}]}});
+        let pods = BTreeMap::from([
+            pod(0, Some(10), &json!({})),
+            pod(1, Some(20), &json!({})),
+            pod(2, None, &json!({})),
+            pod(3, Some(30), &going),
+            pod(4, Some(40), &gated),
+        ]);
+        let told = Serving::default();
+        assert_eq!(told.since(&pods, &of(&[0, 1, 2, 3, 4])), Some(at(20)));
+        assert_eq!(told.since(&pods, &of(&[0])), Some(at(10)));
+        assert_eq!(told.since(&pods, &of(&[2, 3, 4])), None);
+    }
+
+    #[test]
+    fn a_clock_of_a_node_that_is_ahead_is_not_waited_for() {
+        let mut told = Serving::default();
+        let ready = |second| BTreeMap::from([pod(0, Some(second), &json!({}))]);
+        told.saw(&ready(3600), at(5));
+        told.saw(&ready(3600), at(8));
+        assert_eq!(told.since(&ready(3600), &of(&[0])), Some(at(5)));
+        told.saw(&ready(3700), at(100));
+        assert_eq!(told.since(&ready(3700), &of(&[0])), Some(at(100)), "it became Ready again");
+        assert_eq!(told.since(&ready(7), &of(&[0])), Some(at(7)), "what was never seen is believed");
+    }
+}
