@@ -47,7 +47,9 @@ pub fn fired(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), Failed
                 run.is_some_and(|run| format!("{:?}", run.step) == "Soak")
             })
             .await?;
-            stage.balancer().set(Behaviour { fault: Some(Fault::NeverSync), ..Behaviour::default() });
+            stage
+                .balancer()
+                .set_in(NAMESPACE, Behaviour { fault: Some(Fault::NeverSync), ..Behaviour::default() });
             let held = |o: &_| phase(o) == "Detach" && stalled(o).is_some();
             object_is(stage, NAMESPACE, "it is stalled", Duration::from_mins(1), held).await?;
             let since = Instant::now();
@@ -59,12 +61,12 @@ pub fn fired(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), Failed
             );
             assert!(summary(alert.as_ref()).contains("LeverNotConfirmed"), "{alert:#?}");
             is_shown(&seen, began).await;
-            stage.balancer().set(Behaviour::default());
+            stage.balancer().set_in(NAMESPACE, Behaviour::default());
             is_in(stage, NAMESPACE, "Succeeded").await?;
             firing(&seen, false).await.map(drop)
         });
         let run = run.await;
-        stage.balancer().set(Behaviour::default());
+        stage.balancer().set_in(NAMESPACE, Behaviour::default());
         lossless(&run?)?;
         as_before(&app, "lab/nginx:v1", &[None]).await?;
         is_told(stage)?;

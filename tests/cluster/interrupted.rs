@@ -98,19 +98,21 @@ pub fn frozen(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), Faile
                 run.is_some_and(|run| format!("{:?}", run.step) == "Soak")
             })
             .await?;
-            stage.balancer().set(Behaviour { fault: Some(Fault::NeverSync), ..Behaviour::default() });
+            stage
+                .balancer()
+                .set_in("frozen", Behaviour { fault: Some(Fault::NeverSync), ..Behaviour::default() });
             let held = |o: &_| phase(o) == "Detach" && stalled(o).is_some();
             let stalled = object_is(stage, "frozen", "it is stalled", Duration::from_mins(1), held).await;
             let before: Vec<_> = app.pods().await?.into_iter().map(|pod| pod.metadata.uid).collect();
             tokio::time::sleep(Duration::from_secs(10)).await;
             let after: Vec<_> = app.pods().await?.into_iter().map(|pod| pod.metadata.uid).collect();
-            stage.balancer().set(Behaviour::default());
+            stage.balancer().set_in("frozen", Behaviour::default());
             stalled?;
             assert_eq!(before, after, "a pod went although no detach was confirmed");
             is_in(stage, "frozen", "Succeeded").await.map(drop)
         }))
         .await;
-        stage.balancer().set(Behaviour::default());
+        stage.balancer().set_in("frozen", Behaviour::default());
         lossless(&run?)?;
         as_before(&app, "lab/nginx:v2", &[None]).await?;
         app.remove().await?;

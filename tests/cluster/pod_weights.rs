@@ -89,7 +89,9 @@ pub fn told_why(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), Fai
                 run.is_some_and(|run| format!("{:?}", run.step) == "Soak")
             })
             .await?;
-            stage.balancer().set(Behaviour { fault: Some(Fault::Fail), ..Behaviour::default() });
+            stage
+                .balancer()
+                .set_in("told-why", Behaviour { fault: Some(Fault::Fail), ..Behaviour::default() });
             let is_told = |object: &LosslessUpgrade| {
                 let message = object.status.as_ref().map(|status| status.message.as_str());
                 phase(object) == "Detach"
@@ -97,12 +99,12 @@ pub fn told_why(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), Fai
                     && message.is_some_and(|text| text.contains("CloudApiFailed of Service nginx"))
             };
             let told = object_is(stage, "told-why", "it says why", Duration::from_mins(1), is_told).await;
-            stage.balancer().set(Behaviour::default());
+            stage.balancer().set_in("told-why", Behaviour::default());
             told?;
             is_in(stage, "told-why", "Succeeded").await.map(drop)
         }))
         .await;
-        stage.balancer().set(Behaviour::default());
+        stage.balancer().set_in("told-why", Behaviour::default());
         lossless(&run?)?;
         as_before(&app, "lab/nginx:v2", &[None]).await?;
         app.remove().await?;

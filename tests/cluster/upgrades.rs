@@ -163,14 +163,14 @@ pub fn huawei(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), Faile
 pub fn far_behind(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), Failed>> {
     async move {
         let app = begin(stage, App::nginx("far-behind"), |spec| spec["batches"] = json!({"size": 2})).await?;
-        stage.balancer().set(Behaviour::lagging(Duration::from_secs(10)));
+        stage.balancer().set_in("far-behind", Behaviour::lagging(Duration::from_secs(10)));
         let run = app
             .run_under(&Profile::default(), async {
                 app.set_image("lab/nginx:v2").await?;
                 app.upgraded("nginx").await.map(drop)
             })
             .await;
-        stage.balancer().set(Behaviour::default());
+        stage.balancer().set_in("far-behind", Behaviour::default());
         lossless(&run?)?;
         as_before(&app, "lab/nginx:v2", &[None]).await?;
         app.remove().await?;
@@ -182,9 +182,11 @@ pub fn far_behind(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), F
 /// Only the user can say when a change is in force, and only then it goes on.
 pub fn without_stamps(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), Failed>> {
     async move {
-        stage.balancer().set(Behaviour { fault: Some(Fault::NoStamps), ..Behaviour::default() });
+        stage
+            .balancer()
+            .set_in("no-stamps", Behaviour { fault: Some(Fault::NoStamps), ..Behaviour::default() });
         let outcome = upgraded_without_stamps(stage).await;
-        stage.balancer().set(Behaviour::default());
+        stage.balancer().set_in("no-stamps", Behaviour::default());
         outcome
     }
     .boxed_local()

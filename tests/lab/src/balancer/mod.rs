@@ -63,6 +63,20 @@ impl Default for Behaviour {
     }
 }
 
+/// How it behaves towards whom.
+#[derive(Debug)]
+struct Behaviours {
+    all: Behaviour,
+    /// By namespace.
+    of: BTreeMap<String, Behaviour>,
+}
+
+impl Behaviours {
+    fn towards(&self, service: &ServiceName) -> Behaviour {
+        self.of.get(&service.namespace).copied().unwrap_or(self.all)
+    }
+}
+
 /// Ways to misbehave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
@@ -140,7 +154,7 @@ struct Shared {
     client: Client,
     recorder: Recorder,
     directory: PathBuf,
-    behaviour: watched::Sender<Behaviour>,
+    behaviour: watched::Sender<Behaviours>,
     fronts: Mutex<BTreeMap<ServiceName, Arc<Front>>>,
     log: Mutex<Vec<Applied>>,
 }
@@ -161,7 +175,7 @@ impl Balancer {
             recorder: Recorder::new(client.clone(), reporter),
             client,
             directory,
-            behaviour: watched::Sender::new(behaviour),
+            behaviour: watched::Sender::new(Behaviours { all: behaviour, of: BTreeMap::new() }),
             fronts: Mutex::default(),
             log: Mutex::default(),
         });
@@ -186,7 +200,14 @@ impl Balancer {
 
     /// Behaves differently from now on. What waits in the queue keeps the lag it came in with.
     pub fn set(&self, behaviour: Behaviour) {
-        self.shared.behaviour.send_replace(behaviour);
+        self.shared.behaviour.send_modify(|now| now.all = behaviour);
+    }
+
+    /// The same for the Services of one namespace, whatever is set for all.
+    pub fn set_in(&self, namespace: &str, behaviour: Behaviour) {
+        self.shared.behaviour.send_modify(|now| {
+            now.of.insert(namespace.to_owned(), behaviour);
+        });
     }
 
     /// Where the balancer of a Service listens, once the controller has seen it.

@@ -73,12 +73,12 @@ async fn run(shared: Arc<Shared>, front: Arc<Front>) {
         if is_synced(&shared, &front, synced.as_ref()).await {
             continue;
         }
-        queue(&shared).await;
+        queue(&shared, &front).await;
         while let Err(error) = sync(&shared, &front, noticed, &mut synced).await
             && error.is_worth_a_retry()
         {
             sleep(RETRY).await;
-            queue(&shared).await;
+            queue(&shared, &front).await;
         }
     }
 }
@@ -93,12 +93,12 @@ async fn is_synced(shared: &Shared, front: &Front, synced: Option<&Value>) -> bo
 }
 
 /// Half of the lag, and for ever if the controller is to.
-async fn queue(shared: &Shared) {
+async fn queue(shared: &Shared, front: &Front) {
     let mut behaviour = shared.behaviour.subscribe();
-    let lag = behaviour.borrow_and_update().lag;
+    let lag = behaviour.borrow_and_update().towards(&front.name).lag;
     sleep(lag / 2).await;
     // The sender lives in `shared`, so this ends only when the fault does.
-    let _current = behaviour.wait_for(|now| now.fault != Some(Fault::NeverSync)).await;
+    let _current = behaviour.wait_for(|now| now.towards(&front.name).fault != Some(Fault::NeverSync)).await;
 }
 
 async fn sync(
@@ -107,7 +107,7 @@ async fn sync(
     noticed: Timestamp,
     synced: &mut Option<Value>,
 ) -> Result<(), SyncError> {
-    let behaviour = *shared.behaviour.borrow();
+    let behaviour = shared.behaviour.borrow().towards(&front.name);
     let begin = clock::now();
     let Some(read) = Read::live(&shared.client, &front.name).await? else { return Ok(()) };
     *synced = Some(read.fingerprint());
