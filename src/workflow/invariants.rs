@@ -263,7 +263,8 @@ fn unknown_moves_nothing(moment: &Moment<'_>) -> Result<(), String> {
 /// Whether what goes is the surge alone, whose removal does not depend on a revision.
 fn leaving_surge(moment: &Moment<'_>) -> bool {
     let (Some(saved), Some(set)) = (&moment.decision.state.saved, &moment.seen.set) else { return false };
-    leaving(moment).iter().all(|ordinal| ordinal >= set.first + saved.replicas)
+    let gone = leaving(moment);
+    !gone.is_empty() && gone.iter().all(|ordinal| ordinal >= set.first + saved.replicas)
 }
 
 fn waits_have_reasons(moment: &Moment<'_>) -> Result<(), String> {

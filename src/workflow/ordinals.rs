@@ -165,6 +165,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_pod_of_a_set_has_the_number_at_the_end_of_its_name() {
+        assert_eq!(ordinal_of("web", "web-17"), Some(17));
+        for other in ["web", "web-", "web-x", "webs-1", "web-0-1", "api-1"] {
+            assert_eq!(ordinal_of("web", other), None, "{other}");
+        }
+    }
+
+    #[test]
     fn runs_of_ordinals_are_written_as_ranges_and_read_back() {
         for (ordinals, text) in
             [(vec![], ""), (vec![0], "0"), (vec![0, 1, 2, 3, 7], "0-3,7"), (vec![2, 4, 5], "2,4-5")]

@@ -2,8 +2,11 @@
 //! whole run something else stands behind it.
 
 mod batches;
+mod ends;
 mod guards;
 mod interrupts;
+mod invariants;
+mod steps;
 mod takeover;
 
 use std::time::Duration;
@@ -11,7 +14,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use lossless_upgrade::workflow::batches::{broken, choose};
 use lossless_upgrade::workflow::checks::GUARDS;
-use lossless_upgrade::workflow::observed::Observed;
+use lossless_upgrade::workflow::observed::{Confirmation, DrainView, Held, Observed};
 use lossless_upgrade::workflow::ordinals::{Ordinal, OrdinalSet};
 use lossless_upgrade::workflow::state::{BatchKind, PodRecord, PodState, Run, State, Step};
 use lossless_upgrade::workflow::turn::{Next, Turn, later};
@@ -88,4 +91,26 @@ fn set(ordinals: &[Ordinal]) -> OrdinalSet {
 
 fn record(uid: &str) -> PodRecord {
     PodRecord { ordinal: 0, uid: uid.to_owned(), state: PodState::Deletable, restarts: 0, seen_ready: true }
+}
+
+/// The first pod is in flight: detached, with a record in this state.
+fn in_flight(kind: BatchKind, step: Step, state: PodState) -> Scene {
+    let mut scene = Scene::new();
+    let uid = scene.seen.pods[&0].uid.clone();
+    scene.state.pods = vec![record(&uid)];
+    scene.state.pods[0].state = state;
+    scene.state.detached = set(&[0]);
+    let entered = scene.run().entered;
+    let run = scene.run();
+    (run.batch.kind, run.batch.ordinals, run.step) = (kind, set(&[0]), step);
+    run.first_entered.insert(step, entered);
+    scene.seen.levers[0].held = Held::Ordinals(set(&[0]));
+    scene.seen.levers[0].confirmed = Confirmation::Confirmed(entered);
+    scene.seen.drains.insert(uid, DrainView::Quiet(Duration::from_mins(1)));
+    scene
+}
+
+/// The step after it.
+fn then(scene: &Scene, seconds: u64, look: fn(&mut Turn<'_>, &mut Run) -> Next) -> (Next, Run) {
+    scene.decide(seconds, look)
 }

@@ -1,0 +1,157 @@
+//! How a run begins, and how it ends.
+
+use std::time::Duration;
+
+use lossless_upgrade::workflow::checks::GUARDS;
+use lossless_upgrade::workflow::decision::Effect;
+use lossless_upgrade::workflow::observed::{Confirmation, DrainView, Held, Site};
+use lossless_upgrade::workflow::reasons::{Problem, Reason};
+use lossless_upgrade::workflow::state::{BatchKind, Goal, Outcome, PodState, Rest, Run, State, Step};
+use lossless_upgrade::workflow::steps::{rest, restore, retire};
+use lossless_upgrade::workflow::turn::{Next, Turn};
+
+use super::{Scene, in_flight, record, set, then};
+
+#[test]
+fn levers_are_put_back_once_nothing_of_the_batch_ends_any_more_or_after_a_time() {
+    let waits = |seconds: u64, ends: bool, namespace_goes: bool| {
+        let mut scene = in_flight(BatchKind::Retiring, Step::Restore, PodState::Deletable);
+        scene.seen.pods.get_mut(&0).unwrap().terminating = ends;
+        scene.seen.namespace_terminating = namespace_goes;
+        matches!(then(&scene, seconds, restore::look).0, Next::Wait(_))
+    };
+    let over = Scene::new().world.plan.confirm_timeout.as_secs();
+    assert!(waits(0, true, false) && waits(over - 1, true, false));
+    assert!(!waits(over, true, false) && !waits(over + 1, true, false));
+    assert!(!waits(0, false, false) && !waits(0, true, true));
+}
+
+#[test]
+fn only_an_object_that_goes_is_looked_at_again_when_its_time_is_over() {
+    let until = |goal: Goal| {
+        let mut scene = Scene::new();
+        scene.run().goal = goal;
+        scene.seen.levers[0].held = Held::Unreadable("x".into());
+        match then(&scene, 0, restore::look).0 {
+            Next::Wait(wait) => (wait.until, wait.deadline),
+            other => panic!("{other:?}"),
+        }
+    };
+    let (waits, deadline) = until(Goal::Abort);
+    assert_eq!(waits, deadline, "until its deadline");
+    let release = until(Goal::Release).0;
+    assert!(release.is_some() && deadline.is_some());
+}
+
+/// The drained surge is about to go, or its replicas are taken back already.
+fn retiring(replicas: u32) -> Scene {
+    let mut scene = Scene::upgraded();
+    let uid = scene.seen.pods[&3].uid.clone();
+    let entered = scene.run().entered;
+    let mut one = record(&uid);
+    one.ordinal = 3;
+    scene.state.pods = vec![one];
+    scene.state.detached = set(&[3]);
+    let run = scene.run();
+    (run.batch.kind, run.batch.ordinals, run.step) = (BatchKind::Retiring, set(&[3]), Step::Retire);
+    run.first_entered.insert(Step::Retire, entered);
+    scene.seen.set.as_mut().unwrap().replicas = replicas;
+    scene.seen.levers[0].held = Held::Ordinals(set(&[3]));
+    scene.seen.levers[0].confirmed = Confirmation::Confirmed(entered);
+    scene.seen.drains.insert(uid, DrainView::Quiet(Duration::from_mins(1)));
+    scene
+}
+
+#[test]
+fn the_surge_is_waited_for_while_nobody_knows_whether_it_comes_again() {
+    let ends = |known: bool, surge: &[u32]| {
+        let mut scene = retiring(3);
+        scene.seen.pods.remove(&3);
+        scene.run().batch.ordinals = set(surge);
+        let view = scene.seen.set.as_mut().unwrap();
+        view.update_revision = view.update_revision.take().filter(|_| known);
+        then(&scene, 0, retire::look).1.step == Step::Restore
+    };
+    assert!(ends(true, &[3]) && ends(true, &[]) && ends(false, &[]));
+    assert!(!ends(false, &[3]));
+}
+
+#[test]
+fn the_surge_goes_when_every_pod_of_it_is_recorded_drained_and_held() {
+    let goes = |seconds: u64, change: fn(&mut Scene)| {
+        let mut scene = retiring(4);
+        change(&mut scene);
+        let (next, run) = then(&scene, seconds, retire::look);
+        (matches!(next, Next::Act(Effect::Scale { replicas: 3, .. }, _)), run.step)
+    };
+    assert_eq!(goes(0, |_| ()), (true, Step::Retire));
+    assert_eq!(goes(0, |scene| scene.state.pods.clear()), (false, Step::Detach), "it came since");
+    // One that is away may come back before anybody takes notice: the levers must hold it, in force.
+    let is_away = |scene: &mut Scene| drop(scene.seen.pods.remove(&3));
+    assert_eq!(goes(0, is_away), (true, Step::Retire));
+    let unconfirmed = |scene: &mut Scene| {
+        scene.seen.pods.remove(&3);
+        scene.seen.levers[0].confirmed = Confirmation::Pending("x".into());
+    };
+    assert_eq!(goes(0, unconfirmed), (false, Step::Detach));
+    // Nothing holds a pod that is not there where a lever is on the pods.
+    let on_pods = |scene: &mut Scene| {
+        scene.seen.pods.remove(&3);
+        scene.seen.levers[0].site = Site::Pods;
+    };
+    assert_eq!(goes(29, on_pods), (false, Step::Retire));
+    assert_eq!((goes(30, on_pods).0, goes(31, on_pods).0), (true, true));
+}
+
+#[test]
+fn what_most_ready_pods_run_is_what_a_run_comes_from() {
+    let from = |pods: [(&str, bool); 4]| {
+        let mut scene = Scene::new();
+        for (pod, (revision, ready)) in scene.seen.pods.values_mut().zip(pods) {
+            (pod.revision, pod.ready) = (revision.into(), ready);
+        }
+        let (state, now) = (State { run: None, ..scene.state.clone() }, scene.at(0));
+        let (plan, seen) = (&scene.world.plan, &scene.seen);
+        let mut turn = Turn { guards: GUARDS, plan, seen, now, state, notes: Vec::new(), trail: Vec::new() };
+        let _ = rest::look(&mut turn);
+        turn.state.run.map(|run| run.from)
+    };
+    let told = |pods| from(pods).unwrap();
+    assert_eq!(told([("a", true), ("a", true), ("b", true), ("a", true)]), "a");
+    assert_eq!(told([("a", false), ("a", false), ("b", true), ("a", false)]), "b", "the Ready ones first");
+    assert_eq!(told([("a", false), ("a", false), ("b", false), ("a", false)]), "a");
+}
+
+#[test]
+fn what_stood_against_a_run_is_forgotten_when_none_is_wanted() {
+    let mut scene = Scene::new();
+    for pod in scene.seen.pods.values_mut() {
+        pod.revision.clone_from(&scene.seen.set.as_ref().unwrap().update_revision.clone().unwrap());
+    }
+    scene.state.rest = Rest::Blocked(Problem::new(Reason::NotOnDelete, "x"));
+    scene.state.run = None;
+    let now = Scene::new().at(0);
+    let decision = lossless_upgrade::workflow::decide(&scene.world.plan, &scene.state, &scene.seen, now);
+    assert_eq!(decision.state.rest, Rest::Idle, "{}", decision.message);
+}
+
+#[test]
+fn tries_that_never_began_in_earnest_are_one_entry_of_the_history() {
+    let entries = |last: Option<(Outcome, &str)>, outcome: Outcome| {
+        let mut scene = Scene::new();
+        let run = scene.run().clone();
+        let close = |turn: &mut Turn<'_>, _: &mut Run| {
+            if let Some((before, to)) = last {
+                turn.close(Run { to: to.into(), ..run.clone() }, before, Rest::Idle);
+            }
+            turn.close(Run { to: "new".into(), ..run.clone() }, outcome, Rest::Idle);
+            turn.state.history.len()
+        };
+        scene.decide(0, close).0
+    };
+    assert_eq!(entries(None, Outcome::Blocked), 1);
+    assert_eq!(entries(Some((Outcome::Blocked, "new")), Outcome::Blocked), 1);
+    assert_eq!(entries(Some((Outcome::Blocked, "older")), Outcome::Blocked), 2);
+    assert_eq!(entries(Some((Outcome::Aborted, "new")), Outcome::Blocked), 2);
+    assert_eq!(entries(Some((Outcome::Blocked, "new")), Outcome::Succeeded), 2);
+}
