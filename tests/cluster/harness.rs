@@ -33,12 +33,12 @@ pub struct Case {
     size: u32,
 }
 
-/// Three whole loads at once are what two processors carry; what hardly loads them takes half the room of one.
-pub static ROOM: Semaphore = Semaphore::const_new(6);
+/// Four whole loads at once are what two processors carry; what hardly loads them takes half the room of one.
+pub static ROOM: Semaphore = Semaphore::const_new(8);
 const WHOLE: u32 = 2;
 
 /// As many threads as there may be cases at once.
-pub const THREADS: usize = 6;
+pub const THREADS: usize = 8;
 
 /// What a test shares with others.
 #[derive(Clone, Copy)]
