@@ -70,7 +70,7 @@ impl Lever for CceService {
         let found = weighed::candidates(&self.services, target, all)?;
         let of_all = |service: &&Service| weighed::problems(target, service, WEIGHTS);
         let mut problems: Vec<_> = found.iter().flat_map(of_all).collect();
-        problems.extend(found.iter().flat_map(|service| self::problems(service)));
+        problems.extend(found.iter().flat_map(|service| self.obstacles(service)));
         if !problems.is_empty() {
             return Err(problems);
         }
@@ -91,6 +91,10 @@ impl Lever for CceService {
 impl OnService for CceService {
     fn key(&self) -> &'static str {
         WEIGHTS
+    }
+
+    fn obstacles(&self, live: &Service) -> Vec<Problem> {
+        problems(live)
     }
 
     fn held(&self, live: &Service, target: &Target<'_>, before: Option<&str>) -> Held {

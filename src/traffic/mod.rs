@@ -207,6 +207,10 @@ pub trait OnService: Lever {
     /// The annotation.
     fn key(&self) -> &'static str;
 
+    /// What on the Service keeps its cloud from following the annotation. It may come in mid-run, so it is looked for
+    /// at every look: nothing that the stamps say counts then.
+    fn obstacles(&self, live: &Service) -> Vec<Problem>;
+
     /// What of ours the live object holds. `before` is the value from before the run.
     fn held(&self, live: &Service, target: &Target<'_>, before: Option<&str>) -> Held;
 

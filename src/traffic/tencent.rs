@@ -32,14 +32,12 @@ pub(super) fn problems(service: &Service, with: &'static str) -> Vec<Problem> {
         let on = format!("Service {}", service.name_any());
         problems.push(Problem::Conflict { on, key: TARGET_GROUPS, with });
     }
+    // Its backends would be nodes. Source: the vendor's procedure.
+    if annotation(service, DIRECT_ACCESS) != Some("true") {
+        let (key, value) = (DIRECT_ACCESS, "true");
+        problems.push(Problem::NeedsAnnotation { service: service.name_any(), key, value });
+    }
     problems
-}
-
-/// The load balancer would send to nodes, and no weight of a pod would be followed. Source: the vendor's procedure.
-pub(super) fn indirect(service: &Service) -> Option<Problem> {
-    let (key, value) = (DIRECT_ACCESS, "true");
-    let needed = annotation(service, key) != Some(value);
-    needed.then(|| Problem::NeedsAnnotation { service: service.name_any(), key, value })
 }
 
 /// What on a Service may disturb a run. `stamped`: it is only believed by its stamps.

@@ -85,7 +85,6 @@ impl TkePod {
             if service.metadata.deletion_timestamp.is_some() {
                 found.push(Problem::BeingDeleted { service: name() });
             }
-            found.extend(tencent::indirect(service));
             if annotation(service, SERVICE_WEIGHTS).is_some() {
                 let on = format!("Service {}", name());
                 found.push(Problem::Conflict { on, key: SERVICE_WEIGHTS, with: POD_WEIGHT });
@@ -227,6 +226,10 @@ impl OnPods for TkePod {
     }
 
     fn followed(&self, front: &Front<'_>) -> Confirmation {
+        let obstacle = tencent::problems(front.service, POD_WEIGHT).into_iter().next();
+        if let Some(obstacle) = obstacle.filter(|_| is_balanced(front.service)) {
+            return Confirmation::Unknown { why: obstacle.to_string() };
+        }
         if annotation(front.service, SERVICE_WEIGHTS).is_some() {
             return Confirmation::Unknown {
                 why: format!(

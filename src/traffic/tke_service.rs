@@ -52,8 +52,7 @@ impl Lever for TkeService {
         let found = weighed::candidates(&self.services, target, all)?;
         let of_all = |service: &&Service| weighed::problems(target, service, WEIGHTS);
         let mut problems: Vec<_> = found.iter().flat_map(of_all).collect();
-        problems.extend(found.iter().flat_map(|service| tencent::problems(service, WEIGHTS)));
-        problems.extend(found.iter().filter_map(|service| tencent::indirect(service)));
+        problems.extend(found.iter().flat_map(|service| self.obstacles(service)));
         if target.pod_annotations.contains_key(POD_WEIGHT) {
             let on = format!("the pod template of StatefulSet {}", target.set);
             problems.push(Problem::Conflict { on, key: POD_WEIGHT, with: WEIGHTS });
@@ -86,6 +85,10 @@ impl Lever for TkeService {
 impl OnService for TkeService {
     fn key(&self) -> &'static str {
         WEIGHTS
+    }
+
+    fn obstacles(&self, live: &Service) -> Vec<Problem> {
+        tencent::problems(live, WEIGHTS)
     }
 
     fn held(&self, live: &Service, target: &Target<'_>, before: Option<&str>) -> Held {

@@ -79,6 +79,7 @@ pub async fn look(
     let batch =
         question.state.run.as_ref().map(|run| run.batch.ordinals.difference(&question.state.detached));
     let new = session.serving.since(&look.pods, &batch.unwrap_or_default());
+    let pods = Pods { all: &look.pods, new };
     for (lever, services) in &mut look.levers {
         let saved = question.state.saved.iter().flat_map(|saved| &saved.levers);
         for saved in saved.filter(|saved| is_of(lever.as_ref(), saved)) {
@@ -90,12 +91,12 @@ pub async fn look(
                         clouds: &mut look.clouds,
                     };
                     let (view, live) =
-                        on_service(question, lever, saved, &target, session, wanted, new).await?;
+                        on_service(question, lever, saved, &target, session, wanted, &pods).await?;
                     seen.levers.push(view);
                     services.extend(live);
                 }
                 Site::Pods(lever) => {
-                    let (view, reaching) = on_pods(question, lever, saved, &look.pods, session, new).await?;
+                    let (view, reaching) = on_pods(question, lever, saved, &pods, session).await?;
                     seen.levers.push(view);
                     *services = reaching;
                 }
@@ -103,6 +104,12 @@ pub async fn look(
         }
     }
     Ok(())
+}
+
+/// The pods that exist, and since when the last one of the batch serves.
+struct Pods<'a> {
+    all: &'a BTreeMap<Ordinal, Pod>,
+    new: Option<Timestamp>,
 }
 
 /// What the cloud is asked about.
@@ -158,6 +165,22 @@ fn by_cloud(
     answer
 }
 
+/// What has come onto the Service or a pod since the run began may make that a weight is not followed, whatever stamps
+/// say.
+fn in_force(
+    lever: &dyn OnService,
+    live: &Service,
+    pods: &BTreeMap<Ordinal, Pod>,
+    write: &WriteRecord,
+    now: Timestamp,
+) -> traffic::Confirmation {
+    let against = lever.obstacles(live).into_iter().next();
+    match against.or_else(|| pods.values().find_map(|pod| lever.stands_against(pod))) {
+        Some(problem) => traffic::Confirmation::Unknown { why: problem.to_string() },
+        None => lever.confirmed(live, write, now),
+    }
+}
+
 /// A Service that is gone is Unreadable: nothing is known of its connections.
 async fn on_service(
     question: &Question<'_>,
@@ -166,7 +189,7 @@ async fn on_service(
     target: &Target<'_>,
     session: &mut Session,
     wanted: Wanted<'_>,
-    new: Option<Timestamp>,
+    pods: &Pods<'_>,
 ) -> Result<(LeverView, Option<Service>), Error> {
     let api: Api<Service> = Api::namespaced(question.client.clone(), question.namespace);
     let live = api.get_opt(&saved.name).await.map_err(Error::api("reading a Service"))?;
@@ -186,7 +209,7 @@ async fn on_service(
     let value = lever.value(&live).map(str::to_owned);
     let write = session.writes.entry(key.clone()).or_insert_with(|| WriteRecord::unknown(MANAGER));
     write.saw(&live);
-    let confirmed = lever.confirmed(&live, write, question.now);
+    let confirmed = in_force(lever, &live, pods.all, write, question.now);
     let confirmed = by_cloud(confirmed, lever, &live, session, wanted);
     let rendered = lever.render(&live, target, before, &OrdinalSet::new());
     let restored = rendered.is_ok_and(|rendered| rendered == value);
@@ -194,7 +217,7 @@ async fn on_service(
         name: lever_title(saved),
         held: held(lever.held(&live, target, before)),
         confirmed: confirmation(confirmed, session, key, value, question.now),
-        taken: taken(lever, std::slice::from_ref(&live), new, question.now),
+        taken: taken(lever, std::slice::from_ref(&live), pods.new, question.now),
         restored,
         site: WrittenSite::Object { fence: live.annotations().get(FENCE).cloned() },
     };
@@ -206,10 +229,10 @@ async fn on_pods(
     question: &Question<'_>,
     lever: &dyn OnPods,
     saved: &SavedLever,
-    pods: &BTreeMap<Ordinal, Pod>,
+    pods: &Pods<'_>,
     session: &mut Session,
-    new: Option<Timestamp>,
 ) -> Result<(LeverView, Vec<Service>), Error> {
+    let Pods { all: pods, new } = *pods;
     let mut reaching = services(question.client, question.namespace).await?;
     reaching.retain(|service| pods.values().any(|pod| lever.reaches(service, pod)));
     let slices = slices(question, &reaching).await?;

@@ -241,6 +241,11 @@ fn weights_that_come_onto_a_service_in_mid_run_make_it_unknown_who_counts() {
     let weighed = annotated(service("s", "11", "12"), SERVICE_WEIGHTS, "{}");
     let confirmation = judge(&lever(&[], None), &[detached(0, "10")], &[weighed], &Memory::default(), "20");
     assert!(matches!(confirmation, Confirmation::Unknown { why } if why.contains("remove it")));
+    for (key, value) in [(tencent::TARGET_GROUPS, "[]"), (tencent::MODE, "skip"), (DIRECT_ACCESS, "false")] {
+        let changed = annotated(service("s", "11", "12"), key, value);
+        let told = judge(&lever(&[], None), &[detached(0, "10")], &[changed], &Memory::default(), "20");
+        assert!(matches!(&told, Confirmation::Unknown { why } if why.contains(key)), "{told:?}");
+    }
 }
 
 #[test]

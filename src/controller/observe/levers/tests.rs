@@ -93,3 +93,42 @@ fn a_lever_that_came_into_the_spec_in_mid_run_is_left_to_the_next_one() {
     assert!(is_of_run(&state, lever(json!({"tkeService": {}})).as_ref()));
     assert!(!is_of_run(&state, lever(json!({"cceService": {}})).as_ref()));
 }
+
+#[test]
+fn what_comes_in_mid_run_and_keeps_a_weight_from_being_followed_makes_every_stamp_unknown() {
+    let told = |annotation: (&str, Option<&str>), of_pod: Option<(&str, &str)>| {
+        let lever = traffic::lever(&serde_json::from_value(json!({"tkeService": {}})).unwrap()).unwrap();
+        let Site::Services(on) = lever.site() else { panic!("it writes Services") };
+        let mut annotations = json!({
+            "service.cloud.tencent.com/direct-access": "true", on.key(): "{}",
+            "service.cloud.tencent.com/sync-begin-time": "2026-01-04T16:24:42+08:00",
+            "service.cloud.tencent.com/sync-end-time": "2026-01-04T16:24:43+08:00",
+        });
+        annotations[annotation.0] = json!(annotation.1);
+        if annotation.1.is_none() {
+            annotations.as_object_mut().unwrap().remove(annotation.0);
+        }
+        let wrote: Timestamp = "2026-01-04T08:24:40Z".parse().unwrap();
+        let fields = json!({"f:metadata": {"f:annotations": {format!("f:{}", on.key()): {}}}});
+        let managed = json!([{"manager": MANAGER, "operation": "Update", "apiVersion": "v1",
+            "fieldsType": "FieldsV1", "time": wrote, "fieldsV1": fields}]);
+        let metadata = json!({"name": "nginx", "annotations": annotations, "managedFields": managed});
+        let live: Service = serde_json::from_value(json!({"metadata": metadata})).unwrap();
+        let mut one = pod("web-0", None);
+        one.metadata.annotations = of_pod.map(|(key, value)| [(key.to_owned(), value.to_owned())].into());
+        let now = "2026-01-04T08:25:00Z".parse().unwrap();
+        in_force(on, &live, &[(0, one)].into(), &WriteRecord::unknown(MANAGER), now)
+    };
+    assert!(matches!(told(("other", Some("1")), None), Told::Confirmed { .. }));
+    for (annotation, of_pod, reason) in [
+        (("service.cloud.tencent.com/direct-access", None), None, "needs the annotation"),
+        (("service.cloud.tencent.com/mode", Some("skip")), None, "service.cloud.tencent.com/mode"),
+        (("service.cloud.tencent.com/target-groups", Some("[]")), None, "cannot be combined"),
+        (("other", None), Some(("service.cloud.tencent.com/custom-weight", "50")), "on pod web-0"),
+    ] {
+        match told(annotation, of_pod) {
+            Told::Unknown { why } => assert!(why.contains(reason), "{why}"),
+            other => panic!("{annotation:?} {of_pod:?}: {other:?}"),
+        }
+    }
+}
