@@ -67,3 +67,19 @@ fn a_wait_says_its_deadline_before_and_after_it() {
     assert_eq!(said(9), (Some(scene.at(10)), Some(scene.at(10)), None));
     assert_eq!(said(10), (Some(scene.at(10)), None, Some(Reason::OthersNotReady)));
 }
+
+#[test]
+fn a_lever_in_doubt_is_written_again_whatever_the_doubt_is_about() {
+    let mut lever = Scene::new().seen.levers[0].clone();
+    let doubt = || Confirmation::Doubtful("x".into());
+    let certain = || Confirmation::Pending("x".into());
+    for (confirmed, taken, is_doubtful) in [
+        (certain(), certain(), false),
+        (doubt(), certain(), true),
+        (certain(), doubt(), true),
+        (doubt(), doubt(), true),
+    ] {
+        (lever.confirmed, lever.taken) = (confirmed, taken);
+        assert_eq!(lever.is_doubtful(), is_doubtful, "{lever:?}");
+    }
+}
