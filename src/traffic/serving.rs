@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
 
 use super::endpoints::ready_since;
 use super::tencent::is_gated;
 use crate::workflow::ordinals::{Ordinal, OrdinalSet};
+
+/// A pod that becomes Ready is seen sooner than that by whoever watches it.
+const APART: SignedDuration = SignedDuration::from_secs(5);
 
 /// When this process first saw each pod Ready, by its uid and the node's time of becoming so. It only ever helps.
 #[derive(Clone, Debug, Default)]
@@ -21,15 +24,18 @@ impl Serving {
         self.0 = pods.values().filter_map(key).map(known).map(|(seen, key)| (key, seen)).collect();
     }
 
-    /// Since when the last of these pods is Ready: by the clock of its node, but never later than this process has seen
-    /// it, as clocks differ. None: nobody is, or each of them was held back by TKE's readiness gate until its load
-    /// balancer had it.
+    /// Since when the last of these pods is Ready: by the clock of its node, but not later than this process has seen
+    /// it, nor more than [`APART`] earlier, as clocks differ. None: nobody is, or each of them was held back by TKE's
+    /// readiness gate until its load balancer had it.
     #[must_use]
     pub fn since(&self, pods: &BTreeMap<Ordinal, Pod>, of: &OrdinalSet) -> Option<Timestamp> {
         let new = pods.iter().filter(|(ordinal, pod)| {
             of.contains(**ordinal) && pod.metadata.deletion_timestamp.is_none() && !is_gated(pod)
         });
-        let since = |key: (String, Timestamp)| self.0.get(&key).map_or(key.1, |seen| key.1.min(*seen));
+        let since = |key: (String, Timestamp)| match self.0.get(&key) {
+            Some(seen) => key.1.clamp(seen.saturating_sub(APART).unwrap_or(*seen), *seen),
+            None => key.1,
+        };
         new.filter_map(|(_, pod)| key(pod)).map(since).max()
     }
 }
@@ -80,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_of_a_node_that_is_ahead_is_not_waited_for() {
+    fn a_clock_of_a_node_that_is_ahead_or_behind_is_not_followed() {
         let mut told = Serving::default();
         let ready = |second| BTreeMap::from([pod(0, Some(second), &json!({}))]);
         told.saw(&ready(3600), at(5));
@@ -88,6 +94,11 @@ mod tests {
         assert_eq!(told.since(&ready(3600), &of(&[0])), Some(at(5)));
         told.saw(&ready(3700), at(100));
         assert_eq!(told.since(&ready(3700), &of(&[0])), Some(at(100)), "it became Ready again");
+        // One that is behind would make an older synchronisation count.
+        told.saw(&ready(130), at(200));
+        assert_eq!(told.since(&ready(130), &of(&[0])), Some(at(195)));
+        told.saw(&ready(297), at(300));
+        assert_eq!(told.since(&ready(297), &of(&[0])), Some(at(297)));
         assert_eq!(told.since(&ready(7), &of(&[0])), Some(at(7)), "what was never seen is believed");
     }
 }

@@ -8,7 +8,7 @@
 //!
 //! What stood there before is kept on the pod beside it: pods of two revisions may come with other weights.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::ResourceExt;
 use serde_json::{Map, Value, json};
@@ -31,6 +31,8 @@ const WEIGHTS: [(&str, &str); 2] = [
 ];
 /// Sends no new connection.
 const OUT: &str = "0";
+/// How long a synchronisation since a pod became Ready is waited for.
+const TAKEN: SignedDuration = SignedDuration::from_mins(1);
 /// By what it is called in sentences and in what a run saves.
 const NAME: &str = "custom-weight";
 
@@ -172,13 +174,23 @@ impl Lever for TkePod {
         Site::Pods(self)
     }
 
-    /// No write of ours makes the controller look: it is waited for.
+    /// No write of ours would make the controller look, so it is waited for, but not for ever: what is in doubt for so
+    /// long is a matter of clocks.
     fn taken(&self, service: &Service, since: Timestamp, now: Timestamp) -> Confirmation {
-        self.ask(
+        let told = self.ask(
             service,
-            |after| sync_stamps::passed(service, since, after, now),
+            |after| sync_stamps::taken(service, since, after, now),
             |after| sync_stamps::after_a_while(since, after, now),
-        )
+        );
+        match told {
+            Confirmation::Doubtful { why } if now.duration_since(since) < TAKEN => {
+                Confirmation::Pending { why }
+            }
+            Confirmation::Doubtful { .. } => Confirmation::Confirmed { at: since },
+            Confirmation::Confirmed { .. } | Confirmation::Pending { .. } | Confirmation::Unknown { .. } => {
+                told
+            }
+        }
     }
 }
 

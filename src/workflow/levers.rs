@@ -21,93 +21,84 @@ const WRITE_AGAIN: Duration = Duration::from_mins(1);
 /// How soon a change that is not confirmed yet is looked at again where nothing else happens.
 const LOOK_AGAIN: Duration = Duration::from_secs(3);
 
+/// Until the next look.
+const MOMENT: Duration = Duration::from_secs(1);
+
 /// Makes every lever hold `state.detached`. None once each is confirmed and `settle` is over.
 pub fn hold(turn: &mut Turn<'_>, run: &mut Run, what: &str) -> Option<Next> {
-    let since = match written(turn, run, what) {
-        Ok(since) => since,
-        Err(next) => return Some(next),
-    };
-    settling(turn, since, what)
-}
-
-/// The same where pods are to serve: the load balancers must have those, too.
-pub fn hold_and_serve(turn: &mut Turn<'_>, run: &mut Run, what: &str) -> Option<Next> {
-    // Pods that are lost in this step are verified anew, by a deadline of its own.
-    let deadline = later(turn.since(run.entered), turn.plan.confirm_timeout);
-    let served = written(turn, run, what)
-        .and_then(|since| Ok(since.max(told(turn, run, what, deadline, |lever| Some(&lever.taken))?)));
-    let since = match served {
-        Ok(since) => since,
-        Err(next) => return Some(next),
-    };
-    settling(turn, since, what)
-}
-
-/// Since when every lever has held `state.detached`, and has been known to be in force.
-fn written(turn: &mut Turn<'_>, run: &mut Run, what: &str) -> Result<Timestamp, Next> {
     let wanted = turn.state.detached.clone();
     let seen = turn.seen;
     let deadline = later(turn.first_entered(run), turn.plan.confirm_timeout);
+    let now = turn.now;
+    let wait = |message: String| Wait::new(message).deadline(deadline, now, Reason::LeverNotConfirmed);
     for lever in &seen.levers {
         match &lever.held {
             Held::Ordinals(held) if *held == wanted => {}
             Held::Ordinals(_) | Held::Foreign(_) => {
-                return Err(write(turn, run, false, format!("{what}: {}", lever.name)));
+                return Some(write(turn, run, false, format!("{what}: {}", lever.name)));
             }
             Held::Unreadable(why) => {
-                let wait = Wait::new(format!("{what}: {} cannot be read: {why}", lever.name));
-                return Err(wait.deadline(deadline, turn.now, Reason::LeverNotConfirmed).into());
+                return Some(wait(format!("{what}: {} cannot be read: {why}", lever.name)).into());
             }
         }
     }
-    let written = run.step != Step::Attach || run.lever_writes > 0;
-    told(turn, run, what, deadline, |lever| (written || !is_untouched(lever)).then_some(&lever.confirmed))
-}
-
-/// Where nothing was written in the step, an annotation of which nobody knows when it was written is none of ours.
-const fn is_untouched(lever: &LeverView) -> bool {
-    matches!((&lever.site, &lever.confirmed), (Site::Object { .. }, Confirmation::Doubtful(_)))
-}
-
-/// Since when every lever has told that it is so.
-fn told(
-    turn: &mut Turn<'_>,
-    run: &mut Run,
-    what: &str,
-    deadline: Timestamp,
-    asked: impl Fn(&LeverView) -> Option<&Confirmation>,
-) -> Result<Timestamp, Next> {
-    let (seen, now) = (turn.seen, turn.now);
-    let wait = |name: &str, why: &str| {
-        Wait::new(format!("{what}: {name}: {why}")).deadline(deadline, now, Reason::LeverNotConfirmed)
-    };
     let mut since = turn.since(run.entered);
-    for (lever, asked) in seen.levers.iter().filter_map(|lever| Some((lever, asked(lever)?))) {
-        match asked {
+    for lever in &seen.levers {
+        match &lever.confirmed {
             Confirmation::Confirmed(at) => since = since.max(*at),
             Confirmation::Doubtful(why) => {
-                return Err(write(turn, run, true, format!("{what}: {}: {why}", lever.name)));
+                return Some(write(turn, run, true, format!("{what}: {}: {why}", lever.name)));
             }
             // An answer shows as a change. What is still pending after a while may have become a doubt.
             Confirmation::Pending(why) => {
-                return Err(wait(&lever.name, why).until(later(now, LOOK_AGAIN)).into());
+                let wait = wait(format!("{what}: {}: {why}", lever.name));
+                return Some(wait.until(later(turn.now, LOOK_AGAIN)).into());
             }
-            Confirmation::Unknown(why) => return Err(wait(&lever.name, why).into()),
+            Confirmation::Unknown(why) => {
+                return Some(wait(format!("{what}: {}: {why}", lever.name)).into());
+            }
             // It may come right by itself, and whoever could help is told at once.
             Confirmation::Refused(why) => {
-                let wait = wait(&lever.name, why).until(later(now, LOOK_AGAIN));
-                return Err(wait.stalled(Reason::LeverNotConfirmed).into());
+                let wait = wait(format!("{what}: {}: {why}", lever.name)).until(later(turn.now, LOOK_AGAIN));
+                return Some(wait.stalled(Reason::LeverNotConfirmed).into());
             }
         }
     }
-    Ok(since)
+    let settled = later(since, turn.plan.settle);
+    (turn.now < settled)
+        .then(|| wait(format!("{what}: confirmed, settling until {}", clock(settled))).until(settled).into())
 }
 
-/// What is confirmed since then has come to every part of the load balancer after a while. No deadline: it passes.
-fn settling(turn: &Turn<'_>, since: Timestamp, what: &str) -> Option<Next> {
-    let settled = later(since, turn.plan.settle);
-    let text = || format!("{what}: confirmed, settling until {}", clock(settled));
-    (turn.now < settled).then(|| Wait::new(text()).until(settled).into())
+/// Waits, from `since` on, until every load balancer sends connections to the pods of the batch: before that nobody may
+/// be left there when others are taken out. A write that ends a doubt comes after the pods, so that its own
+/// confirmation tells.
+pub fn serve(turn: &mut Turn<'_>, run: &mut Run, since: Timestamp, names: &str) -> Option<Next> {
+    let (seen, now) = (turn.seen, turn.now);
+    // What was seen in the look that began the soak was asked for the batch before.
+    let asked = later(run.entered, MOMENT);
+    if now < asked {
+        return Some(Wait::new(format!("{names} under live traffic")).until(asked).into());
+    }
+    let deadline = later(since, turn.plan.confirm_timeout);
+    for lever in &seen.levers {
+        let written = run.lever_writes > 0 && matches!(lever.site, Site::Object { .. });
+        let told = if written { &lever.confirmed } else { &lever.taken };
+        let text =
+            |why: &str| format!("{names} stayed good, but for the load balancer: {}: {why}", lever.name);
+        let wait = |why: &str| {
+            let wait = Wait::new(text(why)).deadline(deadline, now, Reason::LeverNotConfirmed);
+            wait.until(later(now, LOOK_AGAIN))
+        };
+        match told {
+            Confirmation::Confirmed(_) => {}
+            Confirmation::Doubtful(why) => return Some(write(turn, run, true, text(why))),
+            Confirmation::Pending(why) | Confirmation::Unknown(why) => return Some(wait(why).into()),
+            Confirmation::Refused(why) => {
+                return Some(wait(why).stalled(Reason::LeverNotConfirmed).into());
+            }
+        }
+    }
+    None
 }
 
 /// Sees to it that the levers still hold what was confirmed; else they are set again, a few times.

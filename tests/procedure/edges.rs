@@ -215,3 +215,11 @@ fn no_pod_is_taken_out_before_the_load_balancer_has_the_surge_that_stands_in_for
     assert!(world.run_until(300, |world| world.memory.stalled.is_some()), "{}", world.tale());
     assert_eq!((world.memory.stalled, world.counts.levers), (Some(Reason::LeverNotConfirmed), 0));
 }
+
+#[test]
+fn without_a_lever_every_pod_is_replaced_all_the_same() {
+    let mut world = upgrade(3, one_by_one());
+    world.balancers.clear();
+    finish(&mut world);
+    assert_eq!(images(&world), ["v2"; 3]);
+}

@@ -167,6 +167,7 @@ fn the_old_revision_set_again_in_mid_run_is_gone_back_to() {
 #[test]
 fn a_lever_that_is_never_confirmed_stalls_the_run_and_nothing_is_deleted() {
     let mut world = upgrade(3, one_by_one());
+    until(&mut world, Step::Soak, BatchKind::Canary);
     world.happens("the load balancer's controller stops");
     world.balancers[0].manner = balancer::Manner::Deaf;
     let mut world = tell("lever_never_confirmed", world);

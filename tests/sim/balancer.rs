@@ -239,6 +239,8 @@ impl Balancer {
             ready.map(|(_, pod)| self.has.get(&pod.uid).copied().unwrap_or(i64::MAX)).max().unwrap_or(0);
         if world.now >= from {
             Confirmation::Confirmed(world.time_of(from))
+        } else if self.manner == Manner::Complains {
+            Confirmation::Refused("the cloud answers E4009 arrears".into())
         } else {
             Confirmation::Pending("no sync since it became Ready".into())
         }

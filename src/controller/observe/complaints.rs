@@ -13,6 +13,7 @@ use super::Look;
 use super::levers::Question;
 use crate::traffic::Site;
 use crate::workflow::observed::{Confirmation, Observed};
+use crate::workflow::state::Step;
 
 /// A confirmation that takes no longer needs no explanation.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -28,7 +29,10 @@ const OTHERS: [&str; 3] = ["endpoint-controller", "endpoint-slice-controller", "
 /// Adds to each lever that is not confirmed what was said of its Services since the step began.
 pub async fn hear(question: &Question<'_>, look: &Look, seen: &mut Observed) {
     let Some(run) = &question.state.run else { return };
-    let waits = seen.levers.iter().any(|lever| waits(&lever.confirmed) || waits(&lever.taken));
+    let waits = seen
+        .levers
+        .iter()
+        .any(|lever| waits(&lever.confirmed) || (run.step == Step::Soak && waits(&lever.taken)));
     let Ok(entered) = run.entered.checked_add(PATIENCE) else { return };
     if !waits || question.now < entered {
         return;

@@ -76,8 +76,7 @@ pub async fn look(
     let target = target(question.name, look.set.as_ref(), &none);
     look.levers.retain(|(lever, _)| is_of_run(question.state, lever.as_ref()));
     session.serving.saw(&look.pods, question.now);
-    let batch =
-        question.state.run.as_ref().map(|run| run.batch.ordinals.difference(&question.state.detached));
+    let batch = question.state.run.as_ref().map(|run| run.batch.ordinals.clone());
     let new = session.serving.since(&look.pods, &batch.unwrap_or_default());
     let pods = Pods { all: &look.pods, new };
     for (lever, services) in &mut look.levers {
@@ -165,17 +164,17 @@ fn by_cloud(
     answer
 }
 
-/// What has come onto the Service or a pod since the run began may make that a weight is not followed, whatever stamps
+/// What has come onto the Service or a detached pod since the run began may make that a weight is not followed, whatever stamps
 /// say.
-fn in_force(
+fn in_force<'a>(
     lever: &dyn OnService,
     live: &Service,
-    pods: &BTreeMap<Ordinal, Pod>,
+    mut detached: impl Iterator<Item = &'a Pod>,
     write: &WriteRecord,
     now: Timestamp,
 ) -> traffic::Confirmation {
     let against = lever.obstacles(live).into_iter().next();
-    match against.or_else(|| pods.values().find_map(|pod| lever.stands_against(pod))) {
+    match against.or_else(|| detached.find_map(|pod| lever.stands_against(pod))) {
         Some(problem) => traffic::Confirmation::Unknown { why: problem.to_string() },
         None => lever.confirmed(live, write, now),
     }
@@ -209,7 +208,8 @@ async fn on_service(
     let value = lever.value(&live).map(str::to_owned);
     let write = session.writes.entry(key.clone()).or_insert_with(|| WriteRecord::unknown(MANAGER));
     write.saw(&live);
-    let confirmed = in_force(lever, &live, pods.all, write, question.now);
+    let out = pods.all.iter().filter(|(ordinal, _)| question.state.detached.contains(**ordinal));
+    let confirmed = in_force(lever, &live, out.map(|(_, pod)| pod), write, question.now);
     let confirmed = by_cloud(confirmed, lever, &live, session, wanted);
     let rendered = lever.render(&live, target, before, &OrdinalSet::new());
     let restored = rendered.is_ok_and(|rendered| rendered == value);

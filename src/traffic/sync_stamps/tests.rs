@@ -243,14 +243,15 @@ fn a_pod_that_is_to_get_connections_needs_a_synchronisation_since_then_and_no_mo
 #[test]
 fn who_serves_is_taken_in_by_a_synchronisation_that_began_later_and_one_is_asked_for_where_none_comes() {
     for (begin, end, now, expected) in [
-        ("11", "12", "13", Is::Confirmed),
-        ("11", "11", "13.9", Is::Pending),
+        ("11", "12", "12", Is::Confirmed),
+        ("11", "11", "13.9", Is::Pending), // the end may be that of the one before
         ("11", "11", "14", Is::Confirmed),
-        ("10", "12", "13", Is::Pending), // it may have read the pods before
+        ("10", "12", "14.9", Is::Pending), // it may have read the pods before
+        ("10", "12", "15", Is::Confirmed),
         ("08", "09", "13", Is::Pending),
-        ("08", "09", "20.7", Is::Pending),
-        ("08", "09", "20.8", Is::Doubtful),
-        ("08", "07", "20.8", Is::Pending), // one is under way, and what it takes in will show
+        ("08", "09", "19.9", Is::Pending),
+        ("08", "09", "20", Is::Doubtful),
+        ("08", "07", "20", Is::Pending), // one is under way, and what it takes in will show
         ("", "", "13", Is::Unknown),
     ] {
         let told = taken(&service(begin, end, ""), at("10.8"), None, at(now));
@@ -259,4 +260,7 @@ fn who_serves_is_taken_in_by_a_synchronisation_that_began_later_and_one_is_asked
     let by_the_clock = |now: &str| taken(&service("", "", ""), at("10"), Some(Span::seconds(5)), at(now));
     assert_eq!(what(&by_the_clock("15.9"), "15.9"), Is::Pending);
     assert_eq!(what(&by_the_clock("16"), "16"), Is::Confirmed);
+    let mut live = service("08", "09", "");
+    live.spec = serde_json::from_value(json!({"publishNotReadyAddresses": true})).unwrap();
+    assert_eq!(what(&taken(&live, at("10"), None, at("11")), "11"), Is::Confirmed, "it had it before");
 }

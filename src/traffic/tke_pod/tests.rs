@@ -286,9 +286,11 @@ fn a_pod_that_is_to_get_connections_is_waited_for_until_its_balancer_had_time_to
         Confirmation::Pending { .. } => false,
         other => panic!("{other:?}"),
     };
-    let has_new = |begin: &str| is(lever.taken(&service("s", begin, "12"), at("10"), at("20")));
-    assert!(has_new("11") && has_new("10"));
-    assert!(!has_new("09"), "no synchronisation since it is Ready");
+    let has_new = |begin: &str, now: &str| is(lever.taken(&service("s", begin, "12"), at("10"), at(now)));
+    assert!(has_new("11", "20") && has_new("10", "20"));
+    assert!(!has_new("09", "20") && !has_new("09", "59"), "no synchronisation since it is Ready");
+    let long_after = at("10") + SignedDuration::from_mins(1);
+    assert!(is(lever.taken(&service("s", "09", "12"), at("10"), long_after)), "no write would bring one");
     // One that became Ready says nothing of those that are out: whoever restarts again and again would keep them.
     let is_in = |memory: &Memory, begin: &str| {
         is(judge(&lever, &[pod(0, &json!({}))], &[service("s", begin, "12")], memory, "20"))

@@ -5,7 +5,6 @@ use crate::workflow::levers;
 use crate::workflow::ordinals::OrdinalSet;
 use crate::workflow::reasons::Reason;
 use crate::workflow::state::{PodState, Run, Step};
-use crate::workflow::steps::verify::restarted;
 use crate::workflow::turn::{Next, Turn, Wait, later};
 
 /// Attaches everything.
@@ -21,15 +20,10 @@ pub fn look(turn: &mut Turn<'_>, run: &mut Run) -> Next {
     }
     turn.state.detached = OrdinalSet::new();
     let names = turn.batch_names(run);
-    let what = format!("Attaching {names}");
-    // One that begins anew again and again is for the soak to judge: no load balancer gets to it.
-    let is_bad =
-        turn.records().any(|(record, pod)| pod.is_some_and(|pod| restarted(turn, record, pod).is_some()));
-    let next = if is_bad { levers::hold(turn, run, &what) } else { levers::hold_and_serve(turn, run, &what) };
-    if let Some(next) = next {
+    if let Some(next) = levers::hold(turn, run, &format!("Attaching {names}")) {
         return next;
     }
-    turn.note(Reason::Attached, format!("{names}: new connections, confirmed"));
+    turn.note(Reason::Attached, format!("{names}: new connections again, confirmed"));
     if run.turned_back {
         // It was not replaced, so there is nothing to prove.
         turn.end_batch(run);

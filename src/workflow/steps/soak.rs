@@ -2,7 +2,7 @@
 
 use crate::workflow::batches;
 use crate::workflow::interrupts;
-use crate::workflow::levers::clock;
+use crate::workflow::levers::{self, clock};
 use crate::workflow::reasons::{Problem, Reason};
 use crate::workflow::state::{BatchKind, Run, Step};
 use crate::workflow::steps::verify::restarted;
@@ -47,6 +47,9 @@ pub fn look(turn: &mut Turn<'_>, run: &mut Run) -> Next {
     let names = turn.seen.names(&run.batch.ordinals);
     if turn.now < over {
         return Wait::new(format!("{names} under live traffic until {}", clock(over))).until(over).into();
+    }
+    if let Some(next) = levers::serve(turn, run, over, &names) {
+        return next;
     }
     turn.note(Reason::Soaked, format!("{names} stayed good under live traffic"));
     let proven = turn.state.pods.iter().map(|record| record.ordinal).filter(|ordinal| {

@@ -47,8 +47,7 @@ pub fn look(turn: &mut Turn<'_>, run: &mut Run) -> Next {
     turn.state.pods.iter_mut().for_each(|record| record.seen_ready = true);
     let names = turn.seen.names(&run.batch.ordinals);
     turn.note(Reason::Verified, format!("{names}: Ready at revision {}", run.to));
-    // Also where nothing was detached: the load balancer must have new pods before old ones are taken out.
-    turn.enter(run, if turn.seen.levers.is_empty() { Step::Soak } else { Step::Attach });
+    turn.enter(run, if turn.state.detached.is_empty() { Step::Soak } else { Step::Attach });
     Next::Again
 }
 

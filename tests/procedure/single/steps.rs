@@ -1,12 +1,15 @@
 //! What one step does at an edge that whole runs pass by.
 
+use std::time::Duration;
+
 use lossless_upgrade::workflow::decision::Effect;
 use lossless_upgrade::workflow::interrupts;
 use lossless_upgrade::workflow::levers;
 use lossless_upgrade::workflow::observed::{Confirmation, CounterView, DrainView, Held, Site};
 use lossless_upgrade::workflow::plan::OnTimeout;
+use lossless_upgrade::workflow::reasons::Reason;
 use lossless_upgrade::workflow::state::{AfterTimeout, BatchKind, DrainTimeout, Goal, PodState, Run, Step};
-use lossless_upgrade::workflow::steps::{attach, detach, drain, replace, surge, verify};
+use lossless_upgrade::workflow::steps::{attach, detach, drain, replace, soak, surge, verify};
 use lossless_upgrade::workflow::turn::{Next, Turn};
 
 use super::{Scene, in_flight, set, then};
@@ -226,30 +229,51 @@ fn a_lever_on_pods_may_be_written_as_often_as_there_are_pods() {
 }
 
 #[test]
-fn in_an_attach_that_wrote_nothing_only_the_pods_are_asked_for() {
-    let does = |writes: u32, confirmed: Confirmation, taken: Confirmation| {
-        let mut scene = in_flight(BatchKind::Canary, Step::Attach, PodState::Chosen);
+fn a_batch_is_proven_once_every_load_balancer_has_it() {
+    let does = |kind: BatchKind, writes: u32, confirmed: Confirmation, taken: Confirmation, seconds: u64| {
+        let mut scene = in_flight(kind, Step::Soak, PodState::Replaced);
         scene.state.detached = set(&[]);
         let lever = &mut scene.seen.levers[0];
         (lever.held, lever.confirmed, lever.taken) = (Held::Ordinals(set(&[])), confirmed, taken);
         scene.run().lever_writes = writes;
-        match then(&scene, 60, attach::look) {
+        match then(&scene, seconds, soak::look) {
             (Next::Act(Effect::SetLevers { again: true, .. }, _), _) => "writes",
-            (Next::Again, run) if run.step == Step::Soak => "soaks",
+            (Next::Again, run) if run.batch.kind == BatchKind::None => "proven",
+            (Next::Wait(wait), _) if wait.stalled == Some(Reason::LeverNotConfirmed) => "stalls",
             (Next::Wait(_), _) => "waits",
             other => panic!("{other:?}"),
         }
     };
     let since = Scene::new().at(0);
     let yes = || Confirmation::Confirmed(since);
-    let [doubt, pending] = [Confirmation::Doubtful("x".into()), Confirmation::Pending("x".into())];
-    assert_eq!(does(0, yes(), yes()), "soaks");
-    assert_eq!(does(0, doubt.clone(), yes()), "soaks", "what was there before the run is none of ours");
-    assert_eq!(does(1, doubt.clone(), yes()), "writes");
-    assert_eq!(does(0, pending.clone(), yes()), "waits");
-    assert_eq!(does(0, yes(), pending), "waits");
-    assert_eq!(does(0, yes(), doubt.clone()), "writes");
-    assert_eq!(does(0, doubt.clone(), doubt), "writes");
+    let doubt = || Confirmation::Doubtful("x".into());
+    let pending = || Confirmation::Pending("x".into());
+    let refused = || Confirmation::Refused("x".into());
+    for kind in [BatchKind::Canary, BatchKind::Serving] {
+        let does = |writes, confirmed, taken| does(kind, writes, confirmed, taken, 20);
+        assert_eq!(does(0, yes(), yes()), "proven");
+        assert_eq!(does(0, doubt(), yes()), "proven", "what was there before the run is none of ours");
+        assert_eq!(does(0, yes(), pending()), "waits");
+        assert_eq!(does(0, yes(), Confirmation::Unknown("x".into())), "waits");
+        assert_eq!(does(0, yes(), refused()), "stalls");
+        assert_eq!(does(0, yes(), doubt()), "writes");
+        // From then on it is that write that has to be in force.
+        assert_eq!(does(1, pending(), doubt()), "waits");
+        assert_eq!(does(1, doubt(), doubt()), "writes");
+        assert_eq!(does(1, yes(), doubt()), "proven");
+    }
+    // The deadline counts from the end of the soak: 10 seconds, and 2 in which it settles.
+    assert_eq!(does(BatchKind::Canary, 0, yes(), pending(), 41), "waits");
+    assert_eq!(does(BatchKind::Canary, 0, yes(), pending(), 42), "stalls");
+}
+
+#[test]
+fn nothing_that_was_seen_before_a_soak_proves_its_batch() {
+    let mut scene = in_flight(BatchKind::Serving, Step::Soak, PodState::Replaced);
+    scene.world.plan.verify.soak = Duration::ZERO;
+    scene.world.plan.settle = Duration::ZERO;
+    assert!(matches!(then(&scene, 0, soak::look).0, Next::Wait(wait) if wait.until == Some(scene.at(1))));
+    assert!(matches!(then(&scene, 1, soak::look).0, Next::Again));
 }
 
 #[test]

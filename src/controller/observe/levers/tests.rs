@@ -117,7 +117,7 @@ fn what_comes_in_mid_run_and_keeps_a_weight_from_being_followed_makes_every_stam
         let mut one = pod("web-0", None);
         one.metadata.annotations = of_pod.map(|(key, value)| [(key.to_owned(), value.to_owned())].into());
         let now = "2026-01-04T08:25:00Z".parse().unwrap();
-        in_force(on, &live, &[(0, one)].into(), &WriteRecord::unknown(MANAGER), now)
+        in_force(on, &live, [&one].into_iter(), &WriteRecord::unknown(MANAGER), now)
     };
     assert!(matches!(told(("other", Some("1")), None), Told::Confirmed { .. }));
     for (annotation, of_pod, reason) in [
