@@ -42,10 +42,10 @@ demo: build ## Upgrade a real nginx three ways under load, and count what each w
 test: unit cluster ## Run everything: unit tests, stories, then the real cluster (root, Linux; else SKIPPED)
 
 unit: ## Run the tests that need no cluster
-	cargo test --workspace --lib --bins $(STORIES)
+	cargo test --no-fail-fast --workspace --lib --bins $(STORIES)
 
 cluster: build ## Run the tests on a real cluster (root, Linux; else SKIPPED)
-	cargo test --workspace --test traces --test cloud --test chart --test cluster
+	cargo test --no-fail-fast --workspace --test traces --test cloud --test chart --test cluster
 
 soak: build ## Kill the operator 30 times at random moments under load (root, Linux); SEED=n plays one again
 	SOAK=1 cargo test --test cluster -- "killed at random"

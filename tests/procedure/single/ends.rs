@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use lossless_upgrade::workflow::checks::GUARDS;
 use lossless_upgrade::workflow::decision::Effect;
+use lossless_upgrade::workflow::interrupts::RELEASE_TIMEOUT;
 use lossless_upgrade::workflow::observed::{Confirmation, DrainView, Held, Site};
 use lossless_upgrade::workflow::reasons::{Problem, Reason};
 use lossless_upgrade::workflow::state::{BatchKind, Goal, Outcome, PodState, Rest, Run, State, Step};
 use lossless_upgrade::workflow::steps::{rest, restore, retire};
-use lossless_upgrade::workflow::turn::{Next, Turn};
+use lossless_upgrade::workflow::turn::{Next, Turn, Wait, later};
 
 use super::{Scene, in_flight, record, set, then};
 
@@ -32,15 +33,31 @@ fn only_an_object_that_goes_is_looked_at_again_when_its_time_is_over() {
         let mut scene = Scene::new();
         scene.run().goal = goal;
         scene.seen.levers[0].held = Held::Unreadable("x".into());
-        match then(&scene, 0, restore::look).0 {
-            Next::Wait(wait) => (wait.until, wait.deadline),
+        match then(&scene, 60, restore::look).0 {
+            Next::Wait(wait) => (wait.until, wait.stalled),
             other => panic!("{other:?}"),
         }
     };
-    let (waits, deadline) = until(Goal::Abort);
-    assert_eq!(waits, deadline, "until its deadline");
-    let release = until(Goal::Release).0;
-    assert!(release.is_some() && deadline.is_some());
+    let stalled = Some(Reason::LeverNotRestored);
+    assert_eq!(until(Goal::Abort), (None, stalled));
+    assert_eq!(until(Goal::Release), (Some(later(Scene::new().at(0), RELEASE_TIMEOUT)), stalled));
+}
+
+#[test]
+fn a_look_that_was_due_is_not_due_again() {
+    let wake = |seconds: u64| {
+        let mut scene = Scene::new();
+        let since = scene.at(0);
+        let run = scene.run();
+        (run.goal, run.leaving_since) = (Goal::Release, Some(since));
+        let (plan, seen, state, now) =
+            (&scene.world.plan, &scene.seen, scene.state.clone(), scene.at(seconds));
+        let turn = Turn { guards: GUARDS, plan, seen, now, state, notes: Vec::new(), trail: Vec::new() };
+        turn.finish(Wait::new("x").into()).wake
+    };
+    let over = RELEASE_TIMEOUT.as_secs();
+    let at = later(Scene::new().at(0), RELEASE_TIMEOUT);
+    assert_eq!([wake(0), wake(over - 1), wake(over), wake(over + 1)], [Some(at), Some(at), None, None]);
 }
 
 /// The drained surge is about to go, or its replicas are taken back already.
@@ -74,6 +91,23 @@ fn the_surge_is_waited_for_while_nobody_knows_whether_it_comes_again() {
     };
     assert!(ends(true, &[3]) && ends(true, &[]) && ends(false, &[]));
     assert!(!ends(false, &[3]));
+}
+
+#[test]
+fn a_surge_that_nobody_removes_is_deleted_after_a_while_and_no_other_pod() {
+    let deletes = |seconds: u64, change: fn(&mut Scene)| {
+        let mut scene = retiring(3);
+        change(&mut scene);
+        matches!(then(&scene, seconds, retire::look).0, Next::Act(Effect::Delete { ordinal: 3, .. }, _))
+    };
+    assert!(deletes(30, |_| ()) && !deletes(29, |_| ()));
+    for seconds in [0, 30] {
+        assert!(!deletes(seconds, |scene| scene.seen.pods.get_mut(&3).unwrap().terminating = true));
+        let is_another = |scene: &mut Scene| {
+            scene.seen.pods.get_mut(&3).unwrap().uid = "another".into();
+        };
+        assert!(!deletes(seconds, is_another));
+    }
 }
 
 #[test]
