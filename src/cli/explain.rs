@@ -126,7 +126,9 @@ fn end(object: &LosslessUpgrade, status: &LosslessUpgradeStatus) -> String {
         Step::Replace => "the old pods are gone and new ones exist".into(),
         Step::Verify => "the new pods are Ready at the right revision and image".into(),
         Step::Soak if run.batch_kind == BatchKind::None => "the next batch may be taken out".into(),
-        Step::Soak => format!("they stayed Ready without restarts for {}", verify.soak),
+        Step::Soak => {
+            format!("they stayed Ready without restarts for {}, and the load balancer has them", verify.soak)
+        }
         Step::Retire => "the surge pods are gone".into(),
         Step::Restore => "the load balancer's settings are as they were before the run".into(),
         Step::Template => "the old template is back in the StatefulSet".into(),
@@ -177,7 +179,7 @@ fn overdue(
             }
             OnTimeout::Rollback => "the run rolls back (drain.onTimeout: Rollback)",
         },
-        Step::Verify | Step::Soak if run.batch_kind != BatchKind::None => failing,
+        Step::Verify if run.batch_kind != BatchKind::None => failing,
         Step::Surge => "pods that were not created are given up and the run is Blocked; nothing was touched",
         Step::Preflight => "the run is Blocked; nothing was touched",
         Step::Detach
