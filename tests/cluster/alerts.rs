@@ -15,7 +15,7 @@ use libtest_mimic::Failed;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::harness::{as_before, begin, is_in, light, lossless, object_is, objects, phase, stalled};
+use crate::harness::{as_before, begin, is_in, light, lossless, object_is, objects, phase, serve, stalled};
 use crate::{dashboard, in_ci};
 
 const NAMESPACE: &str = "alerts";
@@ -47,6 +47,7 @@ pub fn fired(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), Failed
                 run.is_some_and(|run| format!("{:?}", run.step) == "Soak")
             })
             .await?;
+            serve(stage, NAMESPACE, 2).await?;
             stage
                 .balancer()
                 .set_in(NAMESPACE, Behaviour { fault: Some(Fault::NeverSync), ..Behaviour::default() });

@@ -1,6 +1,6 @@
 //! One stage for all tests, and what they share.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -318,6 +318,17 @@ pub async fn as_before(app: &Deployed<'_>, version: &str, weights: &[Option<Stri
 /// The pods by name, with their uids.
 pub async fn uids(app: &Deployed<'_>) -> Result<BTreeMap<String, String>, ScenarioError> {
     Ok(app.pods().await?.into_iter().map(|pod| (pod.name_any(), pod.uid().unwrap_or_default())).collect())
+}
+
+/// Waits until the balancer sends connections to so many pods: until it has the surge, no batch is taken out.
+pub async fn serve(stage: &Stage, namespace: &str, pods: usize) -> Result<(), ScenarioError> {
+    until("the balancer has the surge", Duration::from_mins(1), async || {
+        let backends = stage.balancer().backends().await;
+        let serving = backends.iter().filter(|one| one.service.namespace == namespace && one.weight > 0);
+        let serving: BTreeSet<_> = serving.map(|one| &one.pod).collect();
+        Ok(if serving.len() == pods { Ok(()) } else { Err(format!("{serving:?}")) })
+    })
+    .await
 }
 
 /// An app under `OnDelete` with an object that has seen it; `change` is as for [`upgrade`].

@@ -9,7 +9,9 @@ use lab::scenario::{App, Stage, until};
 use libtest_mimic::Failed;
 use serde_json::{Value, json};
 
-use crate::harness::{as_before, begin, drains, is_in, light, lossless, object_is, objects, phase, stalled};
+use crate::harness::{
+    as_before, begin, drains, is_in, light, lossless, object_is, objects, phase, serve, stalled,
+};
 
 /// What is detached stays detached, and no pod is deleted while it holds.
 pub fn paused(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), Failed>> {
@@ -98,6 +100,7 @@ pub fn frozen(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), Faile
                 run.is_some_and(|run| format!("{:?}", run.step) == "Soak")
             })
             .await?;
+            serve(stage, "frozen", 3).await?;
             stage
                 .balancer()
                 .set_in("frozen", Behaviour { fault: Some(Fault::NeverSync), ..Behaviour::default() });

@@ -11,7 +11,9 @@ use libtest_mimic::Failed;
 use lossless_upgrade::api::LosslessUpgrade;
 use serde_json::json;
 
-use crate::harness::{act, as_before, begin, drains, is_in, light, lossless, object_is, phase, stalled};
+use crate::harness::{
+    act, as_before, begin, drains, is_in, light, lossless, object_is, phase, serve, stalled,
+};
 
 /// No pod keeps a weight, nor what was kept of one.
 async fn none_is_weighed(app: &Deployed<'_>) -> Result<(), Failed> {
@@ -89,6 +91,7 @@ pub fn told_why(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), Fai
                 run.is_some_and(|run| format!("{:?}", run.step) == "Soak")
             })
             .await?;
+            serve(stage, "told-why", 4).await?;
             stage
                 .balancer()
                 .set_in("told-why", Behaviour { fault: Some(Fault::Fail), ..Behaviour::default() });
