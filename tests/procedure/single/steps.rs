@@ -200,6 +200,21 @@ fn a_surge_without_room_takes_the_images_back_only_where_they_were_written_by_us
 }
 
 #[test]
+fn a_surge_that_others_hold_up_is_said_to_be_held_up_only_where_pods_start_in_order() {
+    let held_up = |in_order: bool, one_is_out: bool| {
+        let mut scene = Scene::new();
+        scene.run().step = Step::Surge;
+        scene.seen.pods.remove(&3);
+        scene.seen.pods.get_mut(&1).unwrap().ready = !one_is_out;
+        scene.seen.set.as_mut().unwrap().ordered_ready = in_order;
+        let (_, run) = then(&scene, 60, surge::look);
+        run.cause.unwrap().text.contains("as the pods start in order")
+    };
+    assert!(held_up(true, true));
+    assert!(!held_up(true, false) && !held_up(false, true) && !held_up(false, false));
+}
+
+#[test]
 fn who_is_told_to_leave_while_the_surge_goes_lets_it_go() {
     for (kind, step, turned) in [
         (BatchKind::Retiring, Step::Drain, false),
