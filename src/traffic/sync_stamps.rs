@@ -162,12 +162,9 @@ pub(super) fn took_up(
     now: Timestamp,
 ) -> Confirmation {
     let made = made.map(second);
-    let (begin, end) = match (last(live), confirm_after) {
-        (Last::Ended { begin, end }, _) => (begin, end),
-        (Last::None, Some(after)) => {
-            return made.map_or_else(without_record, |made| after_a_while(made, after, now));
-        }
-        (last, _) => return last.confirms_nothing(),
+    let (begin, end) = match over(live, made, confirm_after, now) {
+        Ok(stamps) => stamps,
+        Err(told) => return told,
     };
     let Some(made) = made else { return without_record() };
     if begin < made {
@@ -214,11 +211,10 @@ pub(super) fn passed(
     now: Timestamp,
 ) -> Confirmation {
     let since = second(since);
-    match (last(live), confirm_after) {
-        (Last::Ended { begin, end }, _) if begin >= since => ended(end, now),
-        (Last::Ended { begin, .. }, _) => not_since(&since.to_string(), begin),
-        (Last::None, Some(after)) => after_a_while(since, after, now),
-        (last, _) => last.confirms_nothing(),
+    match over(live, Some(since), confirm_after, now) {
+        Ok((begin, end)) if begin >= since => ended(end, now),
+        Ok((begin, _)) => not_since(&since.to_string(), begin),
+        Err(told) => told,
     }
 }
 
@@ -232,30 +228,46 @@ pub(super) fn taken(
     now: Timestamp,
 ) -> Confirmation {
     let since = second(since);
-    let had_before = live.spec.as_ref().and_then(|spec| spec.publish_not_ready_addresses) == Some(true);
-    match (last(live), confirm_after) {
+    if live.spec.as_ref().and_then(|spec| spec.publish_not_ready_addresses) == Some(true) {
         // Becoming Ready changes nothing for it.
-        _ if had_before => Confirmation::Confirmed { at: since },
-        (Last::Ended { begin, end }, _) if begin >= since => {
-            let is_clear = begin > since && end > begin;
-            if is_clear || now >= later(end, PATIENCE) {
-                return ended(end, now);
-            }
-            let why = format!("the synchronisation that began at {begin} may be older, or not over yet");
+        return Confirmation::Confirmed { at: since };
+    }
+    let (begin, end) = match over(live, Some(since), confirm_after, now) {
+        Ok(stamps) => stamps,
+        Err(told) => return told,
+    };
+    if begin < since {
+        let why = format!(
+            "no synchronisation has taken in the pod that became Ready at {since}; the last began at {begin}"
+        );
+        return if now < later(since, NOTICE) {
             Confirmation::Pending { why }
+        } else {
+            Confirmation::Doubtful { why }
+        };
+    }
+    let is_clear = begin > since && end > begin;
+    if is_clear || now >= later(end, PATIENCE) {
+        return ended(end, now);
+    }
+    let why = format!("the synchronisation that began at {begin} may be older, or not over yet");
+    Confirmation::Pending { why }
+}
+
+/// Begin and end of the last synchronisation, if it is over. Else what that says of something that is to be followed
+/// since `made`.
+fn over(
+    live: &Service,
+    made: Option<Timestamp>,
+    confirm_after: Option<Span>,
+    now: Timestamp,
+) -> Result<(Timestamp, Timestamp), Confirmation> {
+    match (last(live), confirm_after) {
+        (Last::Ended { begin, end }, _) => Ok((begin, end)),
+        (Last::None, Some(after)) => {
+            Err(made.map_or_else(without_record, |made| after_a_while(made, after, now)))
         }
-        (Last::Ended { begin, .. }, _) => {
-            let why = format!(
-                "no synchronisation has taken in the pod that became Ready at {since}; the last began at {begin}"
-            );
-            if now < later(since, NOTICE) {
-                Confirmation::Pending { why }
-            } else {
-                Confirmation::Doubtful { why }
-            }
-        }
-        (Last::None, Some(after)) => after_a_while(since, after, now),
-        (last, _) => last.confirms_nothing(),
+        (last, _) => Err(last.confirms_nothing()),
     }
 }
 

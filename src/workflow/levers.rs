@@ -21,7 +21,7 @@ const WRITE_AGAIN: Duration = Duration::from_mins(1);
 /// How soon a change that is not confirmed yet is looked at again where nothing else happens.
 const LOOK_AGAIN: Duration = Duration::from_secs(3);
 
-/// Until the next look.
+/// How long after a soak began another look has surely been made.
 const MOMENT: Duration = Duration::from_secs(1);
 
 /// Makes every lever hold `state.detached`. None once each is confirmed and `settle` is over.
@@ -44,24 +44,9 @@ pub fn hold(turn: &mut Turn<'_>, run: &mut Run, what: &str) -> Option<Next> {
     }
     let mut since = turn.since(run.entered);
     for lever in &seen.levers {
-        match &lever.confirmed {
-            Confirmation::Confirmed(at) => since = since.max(*at),
-            Confirmation::Doubtful(why) => {
-                return Some(write(turn, run, true, format!("{what}: {}: {why}", lever.name)));
-            }
-            // An answer shows as a change. What is still pending after a while may have become a doubt.
-            Confirmation::Pending(why) => {
-                let wait = wait(format!("{what}: {}: {why}", lever.name));
-                return Some(wait.until(later(turn.now, LOOK_AGAIN)).into());
-            }
-            Confirmation::Unknown(why) => {
-                return Some(wait(format!("{what}: {}: {why}", lever.name)).into());
-            }
-            // It may come right by itself, and whoever could help is told at once.
-            Confirmation::Refused(why) => {
-                let wait = wait(format!("{what}: {}: {why}", lever.name)).until(later(turn.now, LOOK_AGAIN));
-                return Some(wait.stalled(Reason::LeverNotConfirmed).into());
-            }
+        match heed(turn, run, lever, &lever.confirmed, what, deadline) {
+            Ok(at) => since = since.max(at),
+            Err(next) => return Some(next),
         }
     }
     let settled = later(since, turn.plan.settle);
@@ -80,25 +65,41 @@ pub fn serve(turn: &mut Turn<'_>, run: &mut Run, since: Timestamp, names: &str) 
         return Some(Wait::new(format!("{names} under live traffic")).until(asked).into());
     }
     let deadline = later(since, turn.plan.confirm_timeout);
+    let what = format!("{names} stayed good, but for the load balancer");
     for lever in &seen.levers {
         let written = run.lever_writes > 0 && matches!(lever.site, Site::Object { .. });
         let told = if written { &lever.confirmed } else { &lever.taken };
-        let text =
-            |why: &str| format!("{names} stayed good, but for the load balancer: {}: {why}", lever.name);
-        let wait = |why: &str| {
-            let wait = Wait::new(text(why)).deadline(deadline, now, Reason::LeverNotConfirmed);
-            wait.until(later(now, LOOK_AGAIN))
-        };
-        match told {
-            Confirmation::Confirmed(_) => {}
-            Confirmation::Doubtful(why) => return Some(write(turn, run, true, text(why))),
-            Confirmation::Pending(why) | Confirmation::Unknown(why) => return Some(wait(why).into()),
-            Confirmation::Refused(why) => {
-                return Some(wait(why).stalled(Reason::LeverNotConfirmed).into());
-            }
+        if let Err(next) = heed(turn, run, lever, told, &what, deadline) {
+            return Some(next);
         }
     }
     None
+}
+
+/// Since when it is so, or what there is to do until it is.
+fn heed(
+    turn: &mut Turn<'_>,
+    run: &mut Run,
+    lever: &LeverView,
+    told: &Confirmation,
+    what: &str,
+    deadline: Timestamp,
+) -> Result<Timestamp, Next> {
+    let now = turn.now;
+    let text = |why: &str| format!("{what}: {}: {why}", lever.name);
+    let wait = |why: &str| Wait::new(text(why)).deadline(deadline, now, Reason::LeverNotConfirmed);
+    match told {
+        Confirmation::Confirmed(at) => Ok(*at),
+        Confirmation::Doubtful(why) => Err(write(turn, run, true, text(why))),
+        // An answer shows as a change. What is still pending after a while may have become a doubt.
+        Confirmation::Pending(why) => Err(wait(why).until(later(now, LOOK_AGAIN)).into()),
+        Confirmation::Unknown(why) => Err(wait(why).into()),
+        // It may come right by itself, and whoever could help is told at once.
+        Confirmation::Refused(why) => {
+            let wait = wait(why).until(later(now, LOOK_AGAIN));
+            Err(wait.stalled(Reason::LeverNotConfirmed).into())
+        }
+    }
 }
 
 /// Sees to it that the levers still hold what was confirmed; else they are set again, a few times.

@@ -76,8 +76,8 @@ pub async fn look(
     let target = target(question.name, look.set.as_ref(), &none);
     look.levers.retain(|(lever, _)| is_of_run(question.state, lever.as_ref()));
     session.serving.saw(&look.pods, question.now);
-    let batch = question.state.run.as_ref().map(|run| run.batch.ordinals.clone());
-    let new = session.serving.since(&look.pods, &batch.unwrap_or_default());
+    let run = question.state.run.as_ref();
+    let new = run.and_then(|run| session.serving.since(&look.pods, &run.batch.ordinals));
     let pods = Pods { all: &look.pods, new };
     for (lever, services) in &mut look.levers {
         let saved = question.state.saved.iter().flat_map(|saved| &saved.levers);
@@ -164,8 +164,8 @@ fn by_cloud(
     answer
 }
 
-/// What has come onto the Service or a detached pod since the run began may make that a weight is not followed, whatever stamps
-/// say.
+/// What has come onto the Service or a detached pod since the run began may keep a weight from being followed,
+/// whatever stamps say.
 fn in_force<'a>(
     lever: &dyn OnService,
     live: &Service,
