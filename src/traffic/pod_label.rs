@@ -236,4 +236,16 @@ mod tests {
         let held = lever().held(&pod(&[("serving", "maintenance")]));
         assert!(matches!(held, PodHeld::Foreign { what } if what.contains("maintenance")));
     }
+
+    #[test]
+    fn a_service_reaches_the_pods_that_have_the_rest_of_its_selector() {
+        let both = [("app", "web"), ("serving", "true")];
+        let reaches =
+            |selector, labels| lever().reaches(&service("inside", "10.0.0.1", selector), &pod(labels));
+        assert!(reaches(&both, &both));
+        assert!(reaches(&both, &[("app", "web")]), "also while it is detached");
+        assert!(!reaches(&both, &[("app", "db"), ("serving", "true")]), "another app's");
+        assert!(!reaches(&both, &[("serving", "true")]));
+        assert!(!reaches(&[("app", "web")], &both), "not by the label");
+    }
 }

@@ -284,24 +284,6 @@ mod tests {
     }
 
     #[test]
-    fn what_is_confirmed_is_what_every_service_confirms() {
-        let (at, why) = (Timestamp::UNIX_EPOCH, || "x".to_owned());
-        let all = [
-            Confirmation::Confirmed { at },
-            Confirmation::Pending { why: why() },
-            Confirmation::Doubtful { why: why() },
-            Confirmation::Unknown { why: why() },
-        ];
-        for (one, first) in all.iter().enumerate() {
-            for (other, second) in all.iter().enumerate() {
-                assert_eq!(first.clone().and(second.clone()), all[one.max(other)]);
-            }
-        }
-        let later = Confirmation::Confirmed { at: Timestamp::MAX };
-        assert_eq!(Confirmation::Confirmed { at }.and(later.clone()), later);
-    }
-
-    #[test]
     fn what_changed_before_this_process_looked_is_not_remembered_and_what_it_saw_is() {
         let (mut memory, mut pods) = (Memory::default(), world());
         let at = |second| Timestamp::from_second(second).unwrap();
@@ -312,5 +294,37 @@ mod tests {
         memory.saw(&lever(), &pods, &[], ("us", at(3)));
         memory.saw(&lever(), &pods, &[], ("us", at(4)));
         assert_eq!((memory.moved(&pods[&0]), memory.moved(&pods[&1])), (Some(at(3)), None));
+    }
+
+    #[test]
+    fn the_services_are_looked_at_anew_when_one_more_pod_is_detached_and_not_when_one_goes() {
+        let service: Service = serde_json::from_value(json!({"metadata": {"name": "inside"}})).unwrap();
+        let (mut memory, mut pods) = (Memory::default(), world());
+        let mut looked = |pods: &BTreeMap<Ordinal, Pod>, second| {
+            let at = Timestamp::from_second(second).unwrap();
+            memory.saw(&lever(), pods, std::slice::from_ref(&service), ("us", at));
+            memory.stamps(&service).unwrap().at.unwrap().as_second()
+        };
+        assert_eq!((looked(&pods, 1), looked(&pods, 2)), (1, 1));
+        pods.extend([pod(1, &Value::Null, "True", false)]);
+        assert_eq!((looked(&pods, 3), looked(&pods, 4)), (3, 3));
+        pods.extend([pod(0, &Value::Null, "True", true)]);
+        assert_eq!(looked(&pods, 5), 3, "it is going");
+        pods.extend([pod(1, &json!("true"), "True", false)]);
+        assert_eq!(looked(&pods, 6), 3, "it is attached again");
+        pods.extend([pod(1, &Value::Null, "True", false)]);
+        assert_eq!(looked(&pods, 7), 7, "and detached anew");
+    }
+
+    #[test]
+    fn what_was_confirmed_holds_for_the_pods_that_are_held_and_for_no_others() {
+        let mut pods = world();
+        assert_eq!(basis(&lever(), &pods), "u-0");
+        pods.extend([pod(1, &json!("no"), "True", false), pod(3, &Value::Null, "True", true)]);
+        assert_eq!(
+            basis(&lever(), &pods),
+            "u-0,u-1",
+            "what somebody else wrote too; who goes does not count"
+        );
     }
 }

@@ -24,13 +24,13 @@ impl Serving {
         self.0 = pods.values().filter_map(key).map(known).map(|(seen, key)| (key, seen)).collect();
     }
 
-    /// Since when the last of these pods is Ready: by the clock of its node, but not later than this process has seen
+    /// Since when the last of the pods that are not detached is Ready: by the clock of its node, but not later than this process has seen
     /// it, nor more than [`APART`] earlier, as clocks differ. None: nobody is, or each of them was held back by TKE's
     /// readiness gate until its load balancer had it.
     #[must_use]
-    pub fn since(&self, pods: &BTreeMap<Ordinal, Pod>, of: &OrdinalSet) -> Option<Timestamp> {
+    pub fn since(&self, pods: &BTreeMap<Ordinal, Pod>, detached: &OrdinalSet) -> Option<Timestamp> {
         let new = pods.iter().filter(|(ordinal, pod)| {
-            of.contains(**ordinal) && pod.metadata.deletion_timestamp.is_none() && !is_gated(pod)
+            !detached.contains(**ordinal) && pod.metadata.deletion_timestamp.is_none() && !is_gated(pod)
         });
         let since = |key: (String, Timestamp)| match self.0.get(&key) {
             Some(seen) => key.1.clamp(seen.saturating_sub(APART).unwrap_or(*seen), *seen),
@@ -80,9 +80,9 @@ mod tests {
             pod(4, Some(40), &gated),
         ]);
         let told = Serving::default();
-        assert_eq!(told.since(&pods, &of(&[0, 1, 2, 3, 4])), Some(at(20)));
-        assert_eq!(told.since(&pods, &of(&[0])), Some(at(10)));
-        assert_eq!(told.since(&pods, &of(&[2, 3, 4])), None);
+        assert_eq!(told.since(&pods, &of(&[])), Some(at(20)));
+        assert_eq!(told.since(&pods, &of(&[1])), Some(at(10)), "who is detached is not to serve");
+        assert_eq!(told.since(&pods, &of(&[0, 1])), None);
     }
 
     #[test]
@@ -91,14 +91,14 @@ mod tests {
         let ready = |second| BTreeMap::from([pod(0, Some(second), &json!({}))]);
         told.saw(&ready(3600), at(5));
         told.saw(&ready(3600), at(8));
-        assert_eq!(told.since(&ready(3600), &of(&[0])), Some(at(5)));
+        assert_eq!(told.since(&ready(3600), &of(&[])), Some(at(5)));
         told.saw(&ready(3700), at(100));
-        assert_eq!(told.since(&ready(3700), &of(&[0])), Some(at(100)), "it became Ready again");
+        assert_eq!(told.since(&ready(3700), &of(&[])), Some(at(100)), "it became Ready again");
         // One that is behind would make an older synchronisation count.
         told.saw(&ready(130), at(200));
-        assert_eq!(told.since(&ready(130), &of(&[0])), Some(at(195)));
+        assert_eq!(told.since(&ready(130), &of(&[])), Some(at(195)));
         told.saw(&ready(297), at(300));
-        assert_eq!(told.since(&ready(297), &of(&[0])), Some(at(297)));
-        assert_eq!(told.since(&ready(7), &of(&[0])), Some(at(7)), "what was never seen is believed");
+        assert_eq!(told.since(&ready(297), &of(&[])), Some(at(297)));
+        assert_eq!(told.since(&ready(7), &of(&[])), Some(at(7)), "what was never seen is believed");
     }
 }

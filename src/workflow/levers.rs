@@ -54,8 +54,8 @@ pub fn hold(turn: &mut Turn<'_>, run: &mut Run, what: &str) -> Option<Next> {
         .then(|| wait(format!("{what}: confirmed, settling until {}", clock(settled))).until(settled).into())
 }
 
-/// Waits, from `since` on, until every load balancer sends connections to the pods of the batch: before that nobody may
-/// be left there when others are taken out. A write that ends a doubt comes after the pods, so that its own
+/// Waits, from `since` on, until every load balancer sends connections to all pods that are attached: before that
+/// nobody may be left there when others are taken out. A write that ends a doubt comes after the pods, so that its own
 /// confirmation tells.
 pub fn serve(turn: &mut Turn<'_>, run: &mut Run, since: Timestamp, names: &str) -> Option<Next> {
     let (seen, now) = (turn.seen, turn.now);

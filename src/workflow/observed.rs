@@ -134,7 +134,8 @@ pub struct LeverView {
     pub held: Held,
     /// Whether what it holds is in force.
     pub confirmed: Confirmation,
-    /// Whether the load balancer sends connections to the pods of the batch that are attached and Ready.
+    /// Whether the load balancer sends connections to every pod that is attached and Ready: those of the batch, and who
+    /// was made anew meanwhile.
     pub taken: Confirmation,
     /// Nothing of ours is left in it, byte for byte where nobody else wrote since.
     pub restored: bool,

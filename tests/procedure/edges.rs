@@ -217,6 +217,19 @@ fn no_pod_is_taken_out_before_the_load_balancer_has_the_surge_that_stands_in_for
 }
 
 #[test]
+fn no_pod_is_taken_out_before_the_load_balancer_has_one_that_was_evicted_meanwhile() {
+    let mut world = upgrade(2, one_by_one());
+    until(&mut world, Step::Soak, BatchKind::Serving);
+    world.balancers[0].intake = 60;
+    world.evict(2);
+    let is_next = |world: &World| world.state.detached.contains(1);
+    assert!(world.run_until(300, is_next), "{}", world.tale());
+    assert_eq!(world.serving(), 3, "the last one to go, the one before it and the surge: {}", world.tale());
+    finish(&mut world);
+    assert_eq!(images(&world), ["v2"; 2]);
+}
+
+#[test]
 fn without_a_lever_every_pod_is_replaced_all_the_same() {
     let mut world = upgrade(3, one_by_one());
     world.balancers.clear();

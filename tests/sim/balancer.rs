@@ -230,11 +230,10 @@ impl Balancer {
         Confirmation::Confirmed(since)
     }
 
-    /// Whether it has the pods of the batch.
+    /// Whether it has all pods that are attached.
     fn taken(&self, world: &World) -> Confirmation {
-        let batch = world.state.run.as_ref().map(|run| run.batch.ordinals.clone()).unwrap_or_default();
-        let new = batch.difference(&world.state.detached);
-        let ready = world.cluster.pods.iter().filter(|(one, pod)| pod.ready && new.contains(**one));
+        let is_new = |one: &Ordinal| !world.state.detached.contains(*one);
+        let ready = world.cluster.pods.iter().filter(|(one, pod)| pod.ready && is_new(one));
         let from =
             ready.map(|(_, pod)| self.has.get(&pod.uid).copied().unwrap_or(i64::MAX)).max().unwrap_or(0);
         if world.now >= from {

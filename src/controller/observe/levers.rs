@@ -76,8 +76,7 @@ pub async fn look(
     let target = target(question.name, look.set.as_ref(), &none);
     look.levers.retain(|(lever, _)| is_of_run(question.state, lever.as_ref()));
     session.serving.saw(&look.pods, question.now);
-    let run = question.state.run.as_ref();
-    let new = run.and_then(|run| session.serving.since(&look.pods, &run.batch.ordinals));
+    let new = session.serving.since(&look.pods, &question.state.detached);
     let pods = Pods { all: &look.pods, new };
     for (lever, services) in &mut look.levers {
         let saved = question.state.saved.iter().flat_map(|saved| &saved.levers);
@@ -105,7 +104,7 @@ pub async fn look(
     Ok(())
 }
 
-/// The pods that exist, and since when the last one of the batch serves.
+/// The pods that exist, and since when the last one that is to serve does.
 struct Pods<'a> {
     all: &'a BTreeMap<Ordinal, Pod>,
     new: Option<Timestamp>,
