@@ -66,13 +66,14 @@ impl Guard {
                 .then(|| "the record does not say that it may be deleted".to_owned()),
             Self::Drained if owes_nothing => None,
             Self::LeversHold | Self::LeversConfirmed if needs_no_lever => None,
-            Self::LeversHold => turn.seen.levers.iter().find_map(|lever| match &lever.held {
+            Self::LeversHold => turn.levers(run).find_map(|lever| match &lever.held {
                 Held::Ordinals(held) if held.contains(record.ordinal) => None,
                 Held::Ordinals(_) => Some(format!("{} lets new connections to it", lever.name)),
                 Held::Foreign(what) => Some(format!("{}: {what}", lever.name)),
                 Held::Unreadable(why) => Some(format!("{} cannot be read: {why}", lever.name)),
+                Held::Gone => Some(format!("{} is gone", lever.name)),
             }),
-            Self::LeversConfirmed => turn.seen.levers.iter().find_map(|lever| match &lever.confirmed {
+            Self::LeversConfirmed => turn.levers(run).find_map(|lever| match &lever.confirmed {
                 Confirmation::Confirmed(_) => None,
                 Confirmation::Pending(why)
                 | Confirmation::Doubtful(why)

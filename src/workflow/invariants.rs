@@ -2,10 +2,10 @@
 //! and what was decided. They know nothing of the steps, so that a wrong step shows.
 
 use super::decision::{Decision, Effect};
-use super::observed::{Confirmation, DrainView, Held, Observed, PodView};
+use super::observed::{Confirmation, DrainView, Held, LeverView, Observed, PodView};
 use super::ordinals::{Ordinal, OrdinalSet};
 use super::plan::{OnTimeout, Plan};
-use super::state::{Outcome, PodState, State, Step};
+use super::state::{Goal, Outcome, PodState, State, Step};
 
 /// One decision with all it rests on.
 #[derive(Clone, Copy, Debug)]
@@ -84,6 +84,9 @@ fn nothing_owing_goes(moment: &Moment<'_>) -> Result<(), String> {
         }
         for lever in &moment.seen.levers {
             let held = matches!(&lever.held, Held::Ordinals(held) if held.contains(ordinal));
+            if given_up(moment, lever) {
+                continue;
+            }
             if !held || !matches!(lever.confirmed, Confirmation::Confirmed(_)) {
                 return Err(format!(
                     "{} goes although {} has not confirmed its detach",
@@ -103,6 +106,12 @@ fn nothing_owing_goes(moment: &Moment<'_>) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// Nobody comes through an object that is gone; a run that leaves need not wait for it.
+fn given_up(moment: &Moment<'_>, lever: &LeverView) -> bool {
+    let run = moment.decision.state.run.as_ref();
+    lever.held == Held::Gone && run.is_some_and(|run| matches!(run.goal, Goal::Abort | Goal::Release))
 }
 
 fn stays(moment: &Moment<'_>, ordinal: Ordinal) -> bool {
@@ -283,7 +292,7 @@ fn nudges_are_exact(moment: &Moment<'_>) -> Result<(), String> {
         }
         for lever in &moment.seen.levers {
             let held = matches!(&lever.held, Held::Ordinals(held) if held.contains(*ordinal));
-            if !held {
+            if !held && !given_up(moment, lever) {
                 return Err(format!("{uid} is nudged although {} does not hold it", lever.name));
             }
         }

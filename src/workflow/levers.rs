@@ -27,11 +27,10 @@ const MOMENT: Duration = Duration::from_secs(1);
 /// Makes every lever hold `state.detached`. None once each is confirmed and `settle` is over.
 pub fn hold(turn: &mut Turn<'_>, run: &mut Run, what: &str) -> Option<Next> {
     let wanted = turn.state.detached.clone();
-    let seen = turn.seen;
     let deadline = later(turn.first_entered(run), turn.plan.confirm_timeout);
     let now = turn.now;
     let wait = |message: String| Wait::new(message).deadline(deadline, now, Reason::LeverNotConfirmed);
-    for lever in &seen.levers {
+    for lever in turn.levers(run) {
         match &lever.held {
             Held::Ordinals(held) if *held == wanted => {}
             Held::Ordinals(_) | Held::Foreign(_) => {
@@ -40,10 +39,15 @@ pub fn hold(turn: &mut Turn<'_>, run: &mut Run, what: &str) -> Option<Next> {
             Held::Unreadable(why) => {
                 return Some(wait(format!("{what}: {} cannot be read: {why}", lever.name)).into());
             }
+            Held::Gone => {
+                let wait = wait(format!("{what}: {} is gone", lever.name));
+                let wait = if leaves(run) { wait.until(turn.without_gone_from(run)) } else { wait };
+                return Some(wait.into());
+            }
         }
     }
     let mut since = turn.since(run.entered);
-    for lever in &seen.levers {
+    for lever in turn.levers(run) {
         match heed(turn, run, lever, &lever.confirmed, what, deadline) {
             Ok(at) => since = since.max(at),
             Err(next) => return Some(next),
@@ -105,13 +109,14 @@ fn heed(
 /// Sees to it that the levers still hold what was confirmed; else they are set again, a few times.
 pub fn still_held(turn: &mut Turn<'_>, run: &mut Run) -> Option<Next> {
     let wanted = &turn.state.detached;
-    let lost = turn.seen.levers.iter().find_map(|lever| match &lever.held {
+    let lost = turn.levers(run).find_map(|lever| match &lever.held {
         Held::Ordinals(held) if held == wanted => None,
         Held::Ordinals(held) => {
             Some(format!("{} keeps away {} instead of {}", lever.name, whom(turn, held), whom(turn, wanted)))
         }
         Held::Foreign(what) => Some(format!("{}: {what}", lever.name)),
         Held::Unreadable(why) => Some(format!("{} cannot be read: {why}", lever.name)),
+        Held::Gone => Some(format!("{} is gone", lever.name)),
     })?;
     run.reasserted += 1;
     if run.reasserted > REASSERTIONS {
@@ -123,6 +128,27 @@ pub fn still_held(turn: &mut Turn<'_>, run: &mut Run) -> Option<Next> {
     turn.warn(Reason::LeverContested, format!("{lost}; it is set again"));
     turn.enter(run, Step::Detach);
     Some(Next::Again)
+}
+
+impl<'a> Turn<'a> {
+    /// The levers that count. Through a Service that is gone nobody comes: when it stays so for as long as a change of
+    /// a lever may take, a run that only has to leave does so without it.
+    pub fn levers(&self, run: &Run) -> impl Iterator<Item = &'a LeverView> + use<'a> {
+        let is_over = leaves(run) && self.now >= self.without_gone_from(run);
+        self.seen.levers.iter().filter(move |lever| !is_over || lever.held != Held::Gone)
+    }
+
+    fn without_gone_from(&self, run: &Run) -> Timestamp {
+        let since = run.leaving_since.map_or_else(|| self.first_entered(run), |since| self.since(since));
+        later(since, self.plan.confirm_timeout)
+    }
+}
+
+const fn leaves(run: &Run) -> bool {
+    match run.goal {
+        Goal::Upgrade | Goal::RollBack => false,
+        Goal::Abort | Goal::Release => true,
+    }
 }
 
 fn whom(turn: &Turn<'_>, ordinals: &OrdinalSet) -> String {

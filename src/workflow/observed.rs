@@ -162,8 +162,10 @@ pub enum Held {
     Ordinals(OrdinalSet),
     /// Something that we did not write.
     Foreign(String),
-    /// It cannot be read, or is gone.
+    /// It cannot be read.
     Unreadable(String),
+    /// The object is gone: it sends nobody, and may come back.
+    Gone,
 }
 
 /// Whether the load balancer does what the lever says.

@@ -43,7 +43,7 @@ pub fn look(turn: &Turn<'_>, run: &mut Run) -> Option<Next> {
     }
     let there = |held: &Held| match held {
         Held::Ordinals(_) | Held::Foreign(_) => true,
-        Held::Unreadable(_) => false,
+        Held::Unreadable(_) | Held::Gone => false,
     };
     for lever in turn.seen.levers.iter().filter(|lever| there(&lever.held)) {
         match &lever.site {
@@ -72,7 +72,7 @@ pub fn look(turn: &Turn<'_>, run: &mut Run) -> Option<Next> {
 fn reached<'a>(turn: &Turn<'a>, run: &Run, held: &Held) -> Vec<(Ordinal, &'a PodView)> {
     let held = match held {
         Held::Ordinals(held) => held.clone(),
-        Held::Foreign(_) | Held::Unreadable(_) => OrdinalSet::new(),
+        Held::Foreign(_) | Held::Unreadable(_) | Held::Gone => OrdinalSet::new(),
     };
     let batch = &run.batch.ordinals;
     let all = turn.seen.pods.iter().filter(|(_, pod)| !pod.terminating);

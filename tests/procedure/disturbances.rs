@@ -106,15 +106,35 @@ fn a_lever_written_over_again_and_again_stops_the_run_until_the_writer_is_stoppe
 }
 
 #[test]
+fn a_service_that_is_gone_for_good_holds_an_upgrade_and_lets_it_be_aborted() {
+    at_every_moment(
+        ALL,
+        |world| {
+            world.happens("the Service is deleted");
+            let before = world.clone();
+            world.balancers[0].vanish(true, world.now);
+            world.run_until(120, |_| false);
+            if goal(&before) == Goal::Upgrade && before.step() != Some(Step::Replace) {
+                same(world, "deletions", &world.counts.deleted, &before.counts.deleted);
+            }
+            if world.state.run.is_some() {
+                world.act("abort");
+            }
+        },
+        |story, _, world| same(world, "replicas", replicas(world), story.replicas()),
+    );
+}
+
+#[test]
 fn a_service_that_is_gone_for_a_while_holds_the_run() {
     at_every_moment(
         ALL,
         |world| {
             world.happens("the Service is deleted");
-            world.balancers[0].unreadable = true;
+            world.balancers[0].vanish(true, world.now);
             world.run_until(90, |_| false);
             world.happens("the Service is there again");
-            world.balancers[0].unreadable = false;
+            world.balancers[0].vanish(false, world.now);
             if world.state.run.is_some() {
                 world.act("retry");
             }

@@ -25,6 +25,7 @@ fn play(mut world: World, events: &[(i64, Event)]) -> World {
     for balancer in &mut world.balancers {
         balancer.manner = balancer::Manner::Follows;
         balancer.unreadable = false;
+        balancer.vanish(false, world.now);
     }
     if let Some(set) = &mut world.cluster.set {
         set.on_delete = true;

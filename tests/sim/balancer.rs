@@ -58,6 +58,8 @@ pub struct Balancer {
     pub contrary: bool,
     /// The object cannot be read.
     pub unreadable: bool,
+    /// Its Service was deleted.
+    pub gone: bool,
     pub fence: Option<String>,
     /// Moves with every write.
     pub version: u64,
@@ -79,6 +81,7 @@ impl Balancer {
             foreign: None,
             contrary: false,
             unreadable: false,
+            gone: false,
             fence: None,
             version: 0,
             due: None,
@@ -115,7 +118,9 @@ impl Balancer {
 
     /// Whether it sends the pod something new.
     pub fn sends(&self, ordinal: Ordinal, pod: &Pod, now: i64) -> bool {
-        self.has.get(&pod.uid).is_some_and(|from| now >= *from) && !self.in_force.contains(ordinal)
+        !self.gone
+            && self.has.get(&pod.uid).is_some_and(|from| now >= *from)
+            && !self.in_force.contains(ordinal)
     }
 
     fn follows(&self) -> bool {
@@ -162,6 +167,18 @@ impl Balancer {
         self.due = Some(now + self.lag);
     }
 
+    /// The Service is deleted, or made anew from its manifest. Nobody is sent through one that is gone. A lever on pods
+    /// has other ones.
+    pub fn vanish(&mut self, gone: bool, now: i64) {
+        let gone = gone && matches!(self.written, Written::Service);
+        if self.gone && !gone {
+            self.foreign = None;
+            self.fence = None;
+            self.overwrite(now);
+        }
+        self.gone = gone;
+    }
+
     /// Somebody else writes their own entries, which the load balancer has to take in too.
     pub fn touch(&mut self, now: i64) {
         self.version += 1;
@@ -191,10 +208,11 @@ impl Balancer {
                 Site::Pods
             }
         };
-        let held = match (&self.foreign, self.unreadable) {
-            (_, true) => Held::Unreadable("the API server does not answer".into()),
-            (Some(what), false) => Held::Foreign(what.clone()),
-            (None, false) => Held::Ordinals(value),
+        let held = match &self.foreign {
+            _ if self.gone => Held::Gone,
+            _ if self.unreadable => Held::Unreadable("the API server does not answer".into()),
+            Some(what) => Held::Foreign(what.clone()),
+            None => Held::Ordinals(value),
         };
         LeverView {
             name: self.title(),
@@ -218,6 +236,9 @@ impl Balancer {
     }
 
     fn confirmation(&self, since: Timestamp) -> Confirmation {
+        if self.gone {
+            return Confirmation::Unknown("the Service is gone".into());
+        }
         if self.due.is_some() && self.manner == Manner::Complains {
             return Confirmation::Refused("the cloud answers E4009 arrears".into());
         }
@@ -232,6 +253,9 @@ impl Balancer {
 
     /// Whether it has all pods that are attached.
     fn taken(&self, world: &World) -> Confirmation {
+        if self.gone {
+            return Confirmation::Unknown("the Service is gone".into());
+        }
         let is_new = |one: &Ordinal| !world.state.detached.contains(*one);
         let ready = world.cluster.pods.iter().filter(|(one, pod)| pod.ready && is_new(one));
         let from =
@@ -246,6 +270,6 @@ impl Balancer {
     }
 
     pub fn restored(&self) -> bool {
-        self.value.is_empty() && self.foreign.is_none()
+        self.gone || self.value.is_empty() && self.foreign.is_none()
     }
 }

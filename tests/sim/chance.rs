@@ -34,6 +34,7 @@ pub enum Event {
     OnDelete(bool),
     Balancer(usize, balancer::Manner),
     Unreadable(usize, bool),
+    Gone(usize, bool),
     Overwrite(usize),
     Foreign(usize),
     Touch(usize),
@@ -138,6 +139,11 @@ impl Event {
                 world.happens(&format!("lever {index} unreadable: {unreadable}"));
                 world.balancers[index % balancers].unreadable = unreadable;
             }
+            Self::Gone(index, gone) => {
+                world.happens(&format!("Service of lever {index} gone: {gone}"));
+                world.tampered = now;
+                world.balancers[index % balancers].vanish(gone, now);
+            }
             Self::Overwrite(index) => {
                 world.happens(&format!("somebody writes over lever {index}"));
                 world.tampered = now;
@@ -183,6 +189,7 @@ pub fn event() -> impl Strategy<Value = Event> {
         3 => (0..2_usize, select(balancer::Manner::ALL.to_vec()))
             .prop_map(|(index, manner)| Event::Balancer(index, manner)),
         1 => (0..2_usize, any::<bool>()).prop_map(|(index, hidden)| Event::Unreadable(index, hidden)),
+        1 => (0..2_usize, any::<bool>()).prop_map(|(index, gone)| Event::Gone(index, gone)),
         3 => (0..2_usize).prop_map(Event::Overwrite),
         1 => (0..2_usize).prop_map(Event::Foreign),
         3 => (0..2_usize).prop_map(Event::Touch),

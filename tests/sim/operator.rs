@@ -139,7 +139,7 @@ impl World {
         self.balancers.iter().enumerate().find_map(|(index, balancer)| match balancer.written {
             Written::Service => {
                 let wrong = balancer.foreign.is_some() || balancer.value != *detached;
-                (wrong || (again && !balancer.confirmed()))
+                (!balancer.gone && (wrong || (again && !balancer.confirmed())))
                     .then_some((Owner::Balancer(index), balancer.version))
             }
             Written::Pods(_) => {

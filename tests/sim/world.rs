@@ -152,7 +152,7 @@ impl World {
 
     /// Whether a load balancer that has the pod sends it something new.
     pub fn attached(&self, ordinal: Ordinal) -> bool {
-        self.balancers.iter().any(|balancer| !balancer.in_force.contains(ordinal))
+        self.balancers.iter().any(|balancer| !balancer.gone && !balancer.in_force.contains(ordinal))
     }
 
     /// The pods that really serve.

@@ -179,7 +179,7 @@ fn in_force<'a>(
     }
 }
 
-/// A Service that is gone is Unreadable: nothing is known of its connections.
+/// Nothing is known of the connections of a Service that is gone.
 async fn on_service(
     question: &Question<'_>,
     lever: &dyn OnService,
@@ -194,7 +194,7 @@ async fn on_service(
     let Some(live) = live.filter(|live| live.metadata.deletion_timestamp.is_none()) else {
         let gone = LeverView {
             name: lever_title(saved),
-            held: Held::Unreadable("the Service is gone".into()),
+            held: Held::Gone,
             confirmed: Confirmation::Unknown("the Service is gone".into()),
             taken: Confirmation::Unknown("the Service is gone".into()),
             restored: true,

@@ -25,7 +25,7 @@ pub fn look(turn: &mut Turn<'_>, run: &mut Run) -> Next {
         }
         return held.unwrap_or(Next::Again);
     }
-    if let Some(next) = start_counters(turn) {
+    if let Some(next) = start_counters(turn, run) {
         return next;
     }
     if let Some(next) = held {
@@ -46,11 +46,9 @@ pub fn look(turn: &mut Turn<'_>, run: &mut Run) -> Next {
 
 /// Starts a counter in each pod of the batch that has none. A counter that cannot be had shows as
 /// an Unknown count while draining.
-pub fn start_counters(turn: &Turn<'_>) -> Option<Next> {
+pub fn start_counters(turn: &Turn<'_>, run: &Run) -> Option<Next> {
     let written = turn
-        .seen
-        .levers
-        .iter()
+        .levers(run)
         .all(|lever| matches!(&lever.held, Held::Ordinals(held) if *held == turn.state.detached));
     if !turn.plan.drain.counted || !written {
         return None;

@@ -24,7 +24,7 @@ pub fn look(turn: &mut Turn<'_>, run: &mut Run) -> Next {
     if let Some(next) = nudge(turn) {
         return next;
     }
-    if let Some(next) = detach::start_counters(turn) {
+    if let Some(next) = detach::start_counters(turn, run) {
         return next;
     }
     let since = turn.since(*run.draining_since.get_or_insert(turn.now));

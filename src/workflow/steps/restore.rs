@@ -23,6 +23,15 @@ pub fn look(turn: &mut Turn<'_>, run: &mut Run) -> Next {
     for lever in turn.seen.levers.iter().filter(|_| !gone) {
         match &lever.held {
             Held::Ordinals(_) | Held::Foreign(_) if lever.restored => {}
+            Held::Gone if turn.set().is_none() => {}
+            Held::Gone if turn.now >= deadline => {
+                let text = format!("{} is gone, so nothing is put back in it", lever.name);
+                turn.warn(Reason::LeverNotRestored, text);
+            }
+            Held::Gone => {
+                let text = format!("Putting the levers back: {} is gone; should it come back", lever.name);
+                return Wait::new(text).until(deadline).into();
+            }
             Held::Ordinals(_) | Held::Foreign(_) | Held::Unreadable(_)
                 if run.goal == Goal::Release && turn.now >= let_go =>
             {

@@ -149,7 +149,7 @@ fn absent_are_held(turn: &mut Turn<'_>, run: &mut Run) -> Option<Next> {
         }
     }
     let in_force = |lever: &LeverView| matches!(lever.confirmed, Confirmation::Confirmed(_));
-    if turn.seen.levers.iter().all(in_force) {
+    if turn.levers(run).all(in_force) {
         return None;
     }
     turn.enter(run, Step::Detach);

@@ -47,7 +47,7 @@ fn a_counter_is_started_where_one_counts_and_once_every_lever_is_written() {
         if !written {
             scene.seen.levers[0].held = Held::Ordinals(set(&[]));
         }
-        scene.decide(0, |turn, _| detach::start_counters(turn)).0.is_some()
+        scene.decide(0, |turn, run| detach::start_counters(turn, run)).0.is_some()
     };
     assert!(starts(true, true));
     assert!(!starts(true, false) && !starts(false, true) && !starts(false, false));
