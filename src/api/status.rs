@@ -155,6 +155,10 @@ pub struct RunStatus {
     #[serde(default, skip_serializing_if = "is_default")]
     #[schemars(schema_with = "schema::count")]
     pub relieved: u32,
+    /// How often the surge was added again because somebody had taken it away.
+    #[serde(default, skip_serializing_if = "is_default")]
+    #[schemars(schema_with = "schema::count")]
+    pub surge_lost: u32,
     /// Writes to levers in this step.
     #[serde(default, skip_serializing_if = "is_default")]
     #[schemars(schema_with = "schema::count")]

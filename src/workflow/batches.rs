@@ -11,6 +11,9 @@ use super::turn::{Next, Turn, Wait, later};
 /// How often a batch serves again because nobody else does, before the run waits for the user.
 pub const RELIEFS: u32 = 3;
 
+/// How often a surge that somebody took away is added again, before the run waits for the user.
+const SURGES: u32 = 3;
+
 /// Chooses the next batch, or begins to reclaim where none is left.
 pub fn choose(turn: &mut Turn<'_>, run: &mut Run) -> Next {
     let Some(set) = turn.set() else { return Wait::new("Waiting for the StatefulSet").into() };
@@ -40,8 +43,9 @@ pub fn choose(turn: &mut Turn<'_>, run: &mut Run) -> Next {
     let pending = at(turn, &turn.base_ordinals(), |pod| pod.revision != run.to);
     let surge_pending = at(turn, &turn.surge_ordinals(run), |pod| pod.revision != run.to);
     let surge_counts = run.goal == Goal::Upgrade || !pending.is_empty();
-    if (!pending.is_empty() || (surge_counts && !surge_pending.is_empty())) && replicas_changed(turn, run) {
-        return Next::Again;
+    let wanted = !pending.is_empty() || (surge_counts && !surge_pending.is_empty());
+    if let Some(next) = wanted.then(|| replicas_changed(turn, run)).flatten() {
+        return next;
     }
     if let Some(next) = broken(turn, run) {
         return next;
@@ -90,11 +94,20 @@ fn at(turn: &Turn<'_>, ordinals: &OrdinalSet, is: impl Fn(&PodView) -> bool) -> 
 
 /// The surge is not as the run left it: lost to somebody's `apply`, or the user wants another
 /// number. What the user set counts; the surge is made good before the next detach.
-pub fn replicas_changed(turn: &mut Turn<'_>, run: &mut Run) -> bool {
-    let Some(set) = turn.set() else { return false };
+pub fn replicas_changed(turn: &mut Turn<'_>, run: &mut Run) -> Option<Next> {
+    let set = turn.set()?;
     let base = turn.base();
     if set.replicas == base + run.surge {
-        return false;
+        return None;
+    }
+    if set.replicas == base {
+        run.surge_lost += 1;
+    }
+    if run.surge_lost > SURGES {
+        let text = format!(
+            "Somebody keeps setting spec.replicas back to {base}, which ends surge pods under traffic. Nothing more is added or deleted. Stop the other writer (a GitOps repository with replicas in it? deploy/policy refuses that), then set the annotation lossless-upgrade.io/retry to a new value"
+        );
+        return Some(turn.halt(run, Problem::new(Reason::ReplicasChanged, text)));
     }
     turn.warn(
         Reason::ReplicasChanged,
@@ -108,7 +121,7 @@ pub fn replicas_changed(turn: &mut Turn<'_>, run: &mut Run) -> bool {
         run.surge = turn.plan.surge_size(set.replicas, set.ordered_ready);
     }
     turn.enter(run, Step::Surge);
-    true
+    Some(Next::Again)
 }
 
 /// A batch of the pods that are not at the target and owe nothing: they need no detach, no drain

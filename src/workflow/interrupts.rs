@@ -95,6 +95,7 @@ fn heed(turn: &mut Turn<'_>, run: &mut Run) -> Option<Next> {
         run.halted = None;
         run.reasserted = 0;
         run.relieved = 0;
+        run.surge_lost = 0;
         forgive(turn, run);
         resume(turn, run);
         return Some(Next::Again);
@@ -212,8 +213,7 @@ fn surge_lost(turn: &mut Turn<'_>, run: &mut Run) -> Option<Next> {
     }
     if run.batch.kind == BatchKind::Canary && matches!(run.step, Step::Verify | Step::Soak) {
         turn.end_batch(run);
-        batches::replicas_changed(turn, run);
-        return Some(Next::Again);
+        return batches::replicas_changed(turn, run).or(Some(Next::Again));
     }
     let at_risk = matches!(run.step, Step::Detach | Step::Drain | Step::Replace)
         && run.batch.kind == BatchKind::Serving;

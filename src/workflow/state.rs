@@ -93,6 +93,8 @@ pub struct Run {
     pub reasserted: u32,
     /// How often a batch had to serve again because nobody else did any more.
     pub relieved: u32,
+    /// How often the surge was added again because somebody had taken it away.
+    pub surge_lost: u32,
     /// Writes to levers in this step; more than a few mean that somebody undoes them.
     pub lever_writes: u32,
     /// The run waits for the user.

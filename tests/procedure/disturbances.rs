@@ -3,10 +3,12 @@
 
 use crate::sim::balancer::{self, Balancer};
 use crate::sim::moments::{
-    ALL, Story, all_at, as_undisturbed, as_undisturbed_and_served, at_every_moment, at_moments, goal,
+    ALL, Story, all_at, as_undisturbed, as_undisturbed_and_served, at_every_moment, at_moments, finish, goal,
     outcome, replicas, same,
 };
+use crate::sim::plans::one_by_one;
 use crate::sim::world::{Probe, World};
+use lossless_upgrade::workflow::reasons::Reason;
 use lossless_upgrade::workflow::state::{Goal, Outcome, Step};
 
 #[test]
@@ -227,4 +229,26 @@ fn lose_node(world: &mut World, ordinal: u32, unnoticed: i64, gone: i64) {
     if let Some(pod) = world.cluster.pods.get_mut(&ordinal) {
         pod.terminating.get_or_insert(end);
     }
+}
+
+#[test]
+fn a_surge_that_somebody_takes_away_again_and_again_is_added_a_few_times_and_then_waits_for_the_user() {
+    let mut world = World::new(3, one_by_one());
+    world.run_until(3, |_| false);
+    world.set_image("v2");
+    let soaks = |world: &World| {
+        world.state.run.as_ref().is_some_and(|run| run.step == Step::Soak && run.halted.is_none())
+    };
+    let mut taken = 0;
+    while world.run_until(200, soaks) {
+        taken += 1;
+        assert!(taken < 10, "{}", world.tale());
+        world.set_replicas(3);
+        world.run_until(2, |_| false);
+    }
+    assert_eq!((taken, world.memory.stalled), (4, Some(Reason::ReplicasChanged)), "{}", world.tale());
+    assert_eq!(world.counts.deleted.len(), 0, "{}", world.tale());
+    world.act("retry");
+    finish(&mut world);
+    all_at(&world, "v2");
 }

@@ -205,6 +205,7 @@ fn begin(turn: &mut Turn<'_>, set: &SetView, revision: String, images: bool) {
         updated: OrdinalSet::new(),
         reasserted: 0,
         relieved: 0,
+        surge_lost: 0,
         lever_writes: 0,
         halted: None,
         cause: None,

@@ -19,8 +19,9 @@ pub fn look(turn: &mut Turn<'_>, run: &mut Run) -> Next {
         return next;
     }
     // Neither without nor with the surge: the user wants another number.
-    if set.replicas != turn.base() && batches::replicas_changed(turn, run) {
-        return Next::Again;
+    if let Some(next) = (set.replicas != turn.base()).then(|| batches::replicas_changed(turn, run)).flatten()
+    {
+        return next;
     }
     let replicas = turn.base() + run.surge;
     let images = run.goal == Goal::Upgrade && !set.runs(&turn.plan.images);
@@ -55,7 +56,7 @@ pub fn look(turn: &mut Turn<'_>, run: &mut Run) -> Next {
         turn.state.pods.iter_mut().for_each(|record| record.restarts = 0);
         return Next::Again;
     }
-    let deadline = later(turn.since(run.entered), turn.plan.verify.timeout);
+    let deadline = later(turn.first_entered(run), turn.plan.verify.timeout);
     if turn.now >= deadline {
         let out = turn.base_ordinals().difference(&turn.serving());
         let why = if set.ordered_ready && !out.is_empty() {
