@@ -4,7 +4,9 @@ use serde_json::{Value, json};
 
 use super::server::{Act, Server, exit, prints, success};
 use super::*;
-use crate::drain::contract::{LATER, World, api, given_up, holds, many_at_once, number_in, of_many, pod};
+use crate::drain::contract::{
+    LATER, World, api, given_up, holds, many_at_once, means, number_in, of_many, pod,
+};
 
 const V4: &str = "v4.channel.k8s.io";
 const V5: &str = "v5.channel.k8s.io";
@@ -12,7 +14,8 @@ const V5: &str = "v5.channel.k8s.io";
 fn probe(client: Client, more: &Value) -> ExecProbe {
     let mut spec = json!({"container": "web", "command": ["sh", "-c", "count me"], "format": "Number"});
     spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-    ExecProbe::new(&serde_json::from_value(spec).unwrap(), client, true)
+    let means = Means { allow_exec: true, ..means(client) };
+    ExecProbe::new(&serde_json::from_value(spec).unwrap(), &means)
 }
 
 /// One that does not wait long, for a command that does not end.

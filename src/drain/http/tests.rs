@@ -7,7 +7,7 @@ use tokio::net::TcpListener;
 
 use super::*;
 use crate::drain::contract::{
-    LATER, World, answer, api, given_up, holds, many_at_once, number_in, of_many, pod,
+    LATER, World, answer, api, given_up, holds, many_at_once, means, number_in, of_many, pod,
 };
 use crate::web::MOST_BYTES;
 
@@ -58,7 +58,7 @@ fn probe(port: u16, more: &serde_json::Value, client: Client) -> HttpProbe {
     let mut spec = json!({"port": port, "path": "/status?full=1"});
     spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     let now = Arc::new(|| "2026-11-20T12:00:00Z".parse().unwrap());
-    let mut probe = HttpProbe::new(&from_value(spec).unwrap(), client, now).unwrap();
+    let mut probe = HttpProbe::new(&from_value(spec).unwrap(), &Means { now, ..means(client) }).unwrap();
     probe.patience = Duration::from_millis(300);
     probe
 }
