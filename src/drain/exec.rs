@@ -8,7 +8,7 @@
 //! | `formats` | what it may print, one file a format |
 
 pub(in crate::drain) mod command;
-mod formats;
+pub mod formats;
 
 #[cfg(test)]
 pub(in crate::drain) mod server;
