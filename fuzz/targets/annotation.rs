@@ -1,4 +1,4 @@
-//! Whatever JSON stands in the annotation `lb-rs-weight`: ordinals are held, all that is foreign keeps its bytes, and
+//! Whatever JSON stands in the annotation of weights, Tencent's or Huawei's: ordinals are held, all that is foreign keeps its bytes, and
 //! at the end the old value is back byte for byte. A text that cannot be merged into is never written over.
 
 #![no_main]
@@ -12,6 +12,8 @@ use lossless_upgrade::workflow::ordinals::OrdinalSet;
 use serde_json::json;
 use serde_json::value::RawValue;
 
+/// The levers that write weights.
+const WEIGHING: [LeverKind; 2] = [LeverKind::TkeService, LeverKind::CceService];
 const OURS: &str = "web";
 /// A value that somebody else may find when the run began with another one.
 const OTHER: &str = r#"{"groups":[{"key":{"proto":"TCP","port":80},"statefulSets":[{"name":"web","weights":[{"weight":20,"podIndexes":[0,1]}]}]}]}"#;
@@ -23,7 +25,7 @@ fn on_service(lever: &dyn Lever) -> &dyn OnService {
     }
 }
 
-fn service(value: Option<&str>) -> Service {
+fn service(key: &str, value: Option<&str>) -> Service {
     let ports = json!([
         {"port": 80}, {"port": 8080, "protocol": "TCP"}, {"port": 53, "protocol": "UDP"},
     ]);
@@ -32,8 +34,6 @@ fn service(value: Option<&str>) -> Service {
         "spec": {"type": "LoadBalancer", "selector": {"app": "web"}, "ports": ports},
     }))
     .expect("a Service");
-    let lever = of_saved(LeverKind::TkeService, "front", None);
-    let key = on_service(&*lever).key();
     service.metadata.annotations = value.map(|value| BTreeMap::from([(key.to_owned(), value.to_owned())]));
     service
 }
@@ -46,13 +46,17 @@ struct Hand<'a> {
 }
 
 impl Hand<'_> {
+    fn live(&self, value: Option<&str>) -> Service {
+        service(self.lever.key(), value)
+    }
+
     fn held(&self, live: Option<&str>) -> Held {
-        self.lever.held(&service(live), &self.target, self.before)
+        self.lever.held(&self.live(live), &self.target, self.before)
     }
 
     /// What it writes; none: it will not write over this.
     fn write(&self, live: Option<&str>, detached: &OrdinalSet) -> Option<Option<String>> {
-        self.lever.render(&service(live), &self.target, self.before, detached).ok()
+        self.lever.render(&self.live(live), &self.target, self.before, detached).ok()
     }
 }
 
@@ -99,10 +103,14 @@ fuzz_target!(|data: &[u8]| {
     let Some((text, orders)) = data.split_last_chunk::<3>() else { return };
     let Ok(text) = str::from_utf8(text) else { return };
     let orders = orders.map(|mask| (0..8).filter(|bit| mask >> bit & 1 == 1).collect::<OrdinalSet>());
-    let nobody = OrdinalSet::new();
+    for kind in WEIGHING {
+        run(on_service(&*of_saved(kind, "front", None)), text, &orders);
+    }
+});
 
-    let lever = of_saved(LeverKind::TkeService, "front", None);
-    let lever = on_service(&*lever);
+/// One run with this value in the annotation, through each of these sets of detached ordinals.
+fn run(lever: &dyn OnService, text: &str, orders: &[OrdinalSet; 3]) {
+    let nobody = OrdinalSet::new();
     let nothing = BTreeMap::new();
     let target =
         Target { set: OURS, governing: "", pod_labels: &nothing, pod_annotations: &nothing, selector: None };
@@ -123,13 +131,13 @@ fuzz_target!(|data: &[u8]| {
     assert_eq!(hand.held(Some(text)), Held::Ordinals(nobody.clone()));
 
     let mut live = text.to_owned();
-    for detached in &orders {
+    for detached in orders {
         let written = hand.write(Some(&live), detached).expect("it is written").expect("it stays");
         assert_eq!(hand.held(Some(&written)), Held::Ordinals(detached.clone()));
         keeps_what_is_foreign(text, &written);
         assert_eq!(hand.write(Some(&written), detached), Some(Some(written.clone())), "twice is once");
         assert_eq!(hand.write(Some(text), detached), Some(Some(written.clone())), "the way does not matter");
-        let again = lever.again(&service(Some(&written))).expect("other bytes");
+        let again = lever.again(&hand.live(Some(&written))).expect("other bytes");
         assert_ne!(again, written);
         assert_eq!(hand.held(Some(&again)), Held::Ordinals(detached.clone()), "the same meaning");
         live = written;
@@ -142,4 +150,4 @@ fuzz_target!(|data: &[u8]| {
         let written = hand.write(Some(text), &orders[0]).expect("it is written");
         assert_eq!(hand.held(written.as_deref()), Held::Ordinals(orders[0].clone()));
     }
-});
+}

@@ -7,7 +7,7 @@ use libfuzzer_sys::fuzz_target;
 use lossless_upgrade::api::LosslessUpgradeStatus;
 use lossless_upgrade::api::record::{record, state};
 use lossless_upgrade::workflow::state::{Phase, Rest, State};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 /// What is remembered of a status: all but what is there for readers only.
 fn memory(status: &LosslessUpgradeStatus) -> LosslessUpgradeStatus {
@@ -29,19 +29,66 @@ fn handed_on(state_now: &State, status: &LosslessUpgradeStatus) -> State {
     state(&serde_json::from_str(&text).expect("what was written is read"))
 }
 
-fuzz_target!(|data: &[u8]| {
-    let Ok(document) = serde_json::from_slice::<Value>(data) else { return };
-    let Ok(status) = serde_json::from_value::<LosslessUpgradeStatus>(document.clone()) else { return };
-    let mut read = state(&status);
+/// What can be read is remembered.
+fn remembered(status: &LosslessUpgradeStatus) {
+    let mut read = state(status);
     let mut written = status.clone();
     record(read.clone(), &mut written);
-    assert_eq!(memory(&written), memory(&status), "what was read is written as it was");
+    assert_eq!(memory(&written), memory(status), "what was read is written as it was");
     if read.run.is_some() {
         // How things stand is told between runs only.
         read.rest = Rest::Idle;
     }
-    assert_eq!(handed_on(&read, &status), read, "beside what is there for readers");
+    assert_eq!(handed_on(&read, status), read, "beside what is there for readers");
     assert_eq!(handed_on(&read, &LosslessUpgradeStatus::default()), read, "and alone");
+}
+
+/// What the first version wrote of a run. All else may be missing; of these, nothing is made up.
+const FIRST: [&str; 12] = [
+    "id",
+    "from",
+    "to",
+    "setUid",
+    "startedAt",
+    "goal",
+    "step",
+    "entered",
+    "batch",
+    "batchKind",
+    "surge",
+    "updated",
+];
+
+/// A run without one of its members, and with something else for it.
+fn changed(members: &Map<String, Value>) {
+    let Some(Value::Object(run)) = members.get("run") else { return };
+    let with = |run: Map<String, Value>| {
+        let mut members = members.clone();
+        members.insert("run".to_owned(), run.into());
+        serde_json::from_value::<LosslessUpgradeStatus>(members.into())
+    };
+    for key in run.keys() {
+        let mut without = run.clone();
+        without.remove(key);
+        let without = with(without);
+        assert_eq!(without.is_err(), FIRST.contains(&key.as_str()), "without {key}: {without:?}");
+        for other in [json!(null), json!(7), json!(-1), json!(true), json!("0-3"), json!([]), json!({})] {
+            let mut run = run.clone();
+            run.insert(key.clone(), other);
+            if let Ok(status) = with(run) {
+                remembered(&status);
+            }
+        }
+        if let Ok(without) = without {
+            remembered(&without);
+        }
+    }
+}
+
+fuzz_target!(|data: &[u8]| {
+    let Ok(document) = serde_json::from_slice::<Value>(data) else { return };
+    let Ok(status) = serde_json::from_value::<LosslessUpgradeStatus>(document.clone()) else { return };
+    remembered(&status);
 
     let Value::Object(members) = document else { return };
     for key in members.keys() {
@@ -50,6 +97,7 @@ fuzz_target!(|data: &[u8]| {
         let older = serde_json::from_value::<LosslessUpgradeStatus>(older.into());
         assert!(older.is_ok(), "an older version did not write {key}: {older:?}");
     }
+    changed(&members);
     let mut newer = members;
     newer.insert("newer".to_owned(), json!([1]));
     if let Some(Value::Object(run)) = newer.get_mut("run") {

@@ -1,12 +1,16 @@
-//! What every reader must do, whatever it reads: a fresh count is that count, anything else is unknown.
-//! And the API server that the tests put behind them.
+//! What every reader must do, whatever it reads: a fresh count is that count, anything else is unknown, in time and
+//! without taking in too much ([`holds`]); many are read at once ([`many_at_once`]), and one that is given up leaves
+//! nothing behind ([`given_up`]). And the API server that the tests put behind them.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ::http::{Request, Response};
+use futures::future::join_all;
 use kube::Client;
 use kube::client::Body;
+use tokio::sync::Notify;
 
 use super::ports::Front;
 use super::prometheus::allow::Allowed;
@@ -28,6 +32,10 @@ pub(super) enum World {
     CutOff,
     /// Answers that something is wrong.
     Refuses,
+    /// Sends the one who asks to somebody else, who has none.
+    Elsewhere,
+    /// Answers that it has none, with more around it than anybody should take.
+    Endless,
     /// Gives no new answer.
     Silent,
 }
@@ -60,14 +68,99 @@ pub(super) async fn holds(name: &str, reader: impl AsyncFn(World) -> Box<dyn Rea
             }
         }
     }
-    for world in [World::Empty, World::Garbage, World::CutOff, World::Refuses, World::Silent] {
+    for world in [
+        World::Empty,
+        World::Garbage,
+        World::CutOff,
+        World::Refuses,
+        World::Elsewhere,
+        World::Endless,
+        World::Silent,
+    ] {
         let mut reader = reader(world).await;
         for turn in ["first", "second"] {
             match reader.read().await {
-                Reading::Unknown { why } => assert!(!why.is_empty(), "{name}, {world:?}: no reason"),
+                Reading::Unknown { why } => {
+                    assert!(!why.is_empty(), "{name}, {world:?}: no reason");
+                    // By this it was not taken: whole, it might have been a bad answer for another reason.
+                    assert!(
+                        world != World::Endless || why.contains(" bytes"),
+                        "{name}, {turn} reading: {why}"
+                    );
+                }
                 count @ Reading::Count { .. } => panic!("{name}, {world:?}, {turn} reading: {count:?}"),
             }
         }
+    }
+}
+
+/// So many pods are read at once.
+const MANY: u8 = 40;
+/// This one of them gets no answer, and may take its time to find out.
+const DEAF: u8 = 1;
+
+/// How many connections [`numbered`] pods have; none: their question is not answered.
+pub(super) fn of_many(number: u8) -> Option<u64> {
+    (number != DEAF).then(|| number.into())
+}
+
+/// Reads many pods at once: each has its own count, and none waits for the one that gets no answer. Makes readers with
+/// patience, of one probe.
+pub(super) async fn many_at_once(name: &str, make: impl Fn(PodTarget) -> Box<dyn Reader>) {
+    let mut deaf = make(numbered(DEAF));
+    let others = (1..=MANY).filter(|number| of_many(*number).is_some());
+    let others = join_all(others.map(async |number| (number, make(numbered(number)).read().await)));
+    tokio::select! {
+        biased;
+        reading = deaf.read() => panic!("{name}: the others have waited for it: {reading:?}"),
+        readings = others => for (number, reading) in readings {
+            assert_eq!(counted(&reading), of_many(number), "{name}, pod {number}: {reading:?}");
+        },
+    }
+}
+
+/// What a pod has whose reading was given up.
+pub(super) const LATER: u64 = 5;
+
+/// Gives a reading up at each question that it asks: the next one is as if nobody had asked before. The other side
+/// asks [`Hush::falls`] at each question, and says [`LATER`] where it does not.
+pub(super) async fn given_up(name: &str, questions: usize, make: impl AsyncFn(Hush) -> Box<dyn Reader>) {
+    for at in 0..questions {
+        let hush = Hush { at, asked: Arc::default(), fallen: Arc::default() };
+        let mut reader = make(hush.clone()).await;
+        tokio::select! {
+            biased;
+            () = hush.fallen.notified() => {}
+            reading = reader.read() => panic!("{name}: question {at} was not asked: {reading:?}"),
+        }
+        let reading = reader.read().await;
+        assert_eq!(counted(&reading), Some(LATER), "{name}, after question {at}: {reading:?}");
+    }
+}
+
+/// One question that is not answered.
+#[derive(Clone)]
+pub(super) struct Hush {
+    at: usize,
+    asked: Arc<AtomicUsize>,
+    fallen: Arc<Notify>,
+}
+
+impl Hush {
+    /// Whether it is the one that is asked now.
+    pub(super) fn falls(&self) -> bool {
+        let falls = self.asked.fetch_add(1, Ordering::Relaxed) == self.at;
+        if falls {
+            self.fallen.notify_one();
+        }
+        falls
+    }
+}
+
+fn counted(reading: &Reading) -> Option<u64> {
+    match reading {
+        Reading::Count { connections, .. } => Some(*connections),
+        Reading::Unknown { .. } => None,
     }
 }
 
@@ -109,4 +202,16 @@ pub(super) fn pod() -> PodTarget {
         host_network: false,
         node: Some("node-a".to_owned()),
     }
+}
+
+/// Pod `nginx-7` at 127.0.0.7, which is this machine as well.
+pub(super) fn numbered(number: u8) -> PodTarget {
+    let (name, ip) = (format!("nginx-{number}"), Some([127, 0, 0, number].into()));
+    PodTarget { name, ip, ordinal: number.into(), ..pod() }
+}
+
+/// The number that stands in a text after these words.
+pub(super) fn number_in(text: &str, before: &str) -> Option<u8> {
+    let rest = &text[text.find(before)? + before.len()..];
+    rest[..rest.find(|character: char| !character.is_ascii_digit()).unwrap_or(rest.len())].parse().ok()
 }

@@ -8,7 +8,7 @@
 //! | `formats` | what it may print, one file a format |
 
 pub(in crate::drain) mod command;
-mod formats;
+pub mod formats;
 
 #[cfg(test)]
 pub(in crate::drain) mod server;
@@ -23,7 +23,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, Client};
 
 use super::spec::exec::{ExecFormat, ExecSpec};
-use super::{PodTarget, Probe, ProbeKind, Reader, Reading, Refusal};
+use super::{Means, PodTarget, Probe, ProbeKind, Reader, Reading, Refusal};
 
 /// A reading takes no longer, all in all.
 const TOTAL: Duration = Duration::from_secs(5);
@@ -58,12 +58,12 @@ pub struct ExecProbe {
 }
 
 impl ExecProbe {
-    /// A probe by these settings. Unless it is `allowed`, it runs nothing and says why.
+    /// A probe by these settings. Unless commands are allowed, it runs nothing and says why.
     #[must_use]
-    pub fn new(spec: &ExecSpec, client: Client, allowed: bool) -> Self {
+    pub fn new(spec: &ExecSpec, means: &Means) -> Self {
         Self {
-            client,
-            allowed,
+            client: means.client.clone(),
+            allowed: means.allow_exec,
             container: spec.container.clone(),
             command: spec.command.clone(),
             format: spec.format,

@@ -12,7 +12,7 @@ use rustls::RootCertStore;
 
 use super::formats::Format;
 use super::spec::{HttpSpec, Via};
-use super::{Now, PodTarget, Probe, ProbeKind, Reader, Reading, Refusal};
+use super::{Means, Now, PodTarget, Probe, ProbeKind, Reader, Reading, Refusal};
 use crate::web::{self, TOTAL, reason, whole};
 
 /// The probe.
@@ -34,11 +34,11 @@ impl HttpProbe {
     ///
     /// # Errors
     /// The settings lack a part, or have a path that would lead elsewhere.
-    pub fn new(spec: &HttpSpec, client: Client, now: Now) -> Result<Self, Refusal> {
+    pub fn new(spec: &HttpSpec, means: &Means) -> Result<Self, Refusal> {
         Ok(Self {
-            client,
+            client: means.client.clone(),
             straight: straight().map_err(|problem| Refusal::lasting(problem, "use the socket probe"))?,
-            now,
+            now: means.now.clone(),
             port: spec.port,
             path: safe(&spec.path)?.to_owned(),
             format: Format::of(spec)?,

@@ -2,7 +2,7 @@
 //!
 //! | here | what |
 //! |---|---|
-//! | this file | the contract and the table from what users write to a probe |
+//! | this file | the contract, its words, and the table of all probes: one line each |
 //! | `spec` | what users write under `spec.drain.probes` |
 //! | `ports` | which ports of a pod a Service sends connections to |
 //! | `socket` | the probe that counts sockets inside the pod, by a counter it puts there |
@@ -120,30 +120,86 @@ pub struct PodTarget {
     pub node: Option<String>,
 }
 
-/// The kinds of probes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum ProbeKind {
-    /// Counts sockets inside the pod.
-    Socket,
-    /// Asks the pod over HTTP.
-    Http,
-    /// Asks a Prometheus.
-    Prometheus,
-    /// Runs a command in the pod.
-    Exec,
-    /// Asks Tencent's monitoring.
-    TencentMonitor,
+/// Makes the closed list of the probes out of the table below it: their kinds, their names, and how each is made of its
+/// spec.
+macro_rules! probes {
+    ($($(#[$what:meta])* $kind:ident $name:literal $member:ident::$probe:ident;)*) => {
+        /// Every kind of probe. The text form is the name of its member in the spec.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum ProbeKind {
+            $($(#[$what])* $kind,)*
+        }
+
+        impl ProbeKind {
+            /// Every kind.
+            pub const ALL: &'static [Self] = &[$(Self::$kind),*];
+        }
+
+        impl fmt::Display for ProbeKind {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(match self {
+                    $(Self::$kind => $name,)*
+                })
+            }
+        }
+
+        impl ProbeSpec {
+            /// An item that names none.
+            const NONE: Self = Self { $($member: None),* };
+        }
+
+        /// One item of `spec.drain.probes` to its probe.
+        ///
+        /// # Errors
+        /// The item does not name exactly one probe, or one that lacks a part.
+        pub fn probe(spec: &ProbeSpec, means: &Means) -> Result<Box<dyn Probe>, Refusal> {
+            let ProbeSpec { $($member),* } = spec;
+            let members = [$($member.as_ref().map(|spec| $member::$probe::new(spec, means).made())),*];
+            let mut named = members.into_iter().flatten();
+            match (named.next(), named.next()) {
+                (Some(probe), None) => probe,
+                (None | Some(_), _) => Err(not_one()),
+            }
+        }
+    };
 }
 
-impl fmt::Display for ProbeKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Socket => "socket",
-            Self::Http => "http",
-            Self::Prometheus => "prometheus",
-            Self::Exec => "exec",
-            Self::TencentMonitor => "tencentMonitor",
-        })
+// One line a probe: kind, name in the spec, file and type.
+probes! {
+    /// Counts sockets inside the pod.
+    Socket "socket" socket::SocketProbe;
+    /// Asks the pod over HTTP.
+    Http "http" http::HttpProbe;
+    /// Asks a Prometheus.
+    Prometheus "prometheus" prometheus::PrometheusProbe;
+    /// Runs a command in the pod.
+    Exec "exec" exec::ExecProbe;
+    /// Asks Tencent's monitoring.
+    TencentMonitor "tencentMonitor" tencent_monitor::TencentMonitorProbe;
+}
+
+fn not_one() -> Refusal {
+    let names: Vec<_> = ProbeKind::ALL.iter().map(|kind| format!("`{kind}`")).collect();
+    Refusal::lasting(
+        "an item of spec.drain.probes does not name exactly one probe",
+        format!("write one of {}, and an item for each", names.join(", ")),
+    )
+}
+
+/// What comes of a probe's spec: a probe, or for some of them why there can be none.
+trait Made {
+    fn made(self) -> Result<Box<dyn Probe>, Refusal>;
+}
+
+impl<P: Probe + 'static> Made for P {
+    fn made(self) -> Result<Box<dyn Probe>, Refusal> {
+        Ok(self.boxed())
+    }
+}
+
+impl<P: Probe + 'static> Made for Result<P, Refusal> {
+    fn made(self) -> Result<Box<dyn Probe>, Refusal> {
+        self.map(Probe::boxed)
     }
 }
 
@@ -213,29 +269,77 @@ pub struct Means {
     pub allow_exec: bool,
 }
 
-/// The table: from one item of `spec.drain.probes` to its probe.
-///
-/// # Errors
-/// The item does not name exactly one probe, or one that lacks a part.
-pub fn probe(spec: &ProbeSpec, means: &Means) -> Result<Box<dyn Probe>, Refusal> {
-    let ProbeSpec { socket, http, prometheus, exec, tencent_monitor } = spec;
-    let members: [Option<Result<Box<dyn Probe>, Refusal>>; 5] = [
-        socket.as_ref().map(|spec| Ok(socket::SocketProbe::new(spec, means).boxed())),
-        http.as_ref()
-            .map(|spec| Ok(http::HttpProbe::new(spec, means.client.clone(), means.now.clone())?.boxed())),
-        prometheus.as_ref().map(|spec| Ok(prometheus::PrometheusProbe::new(spec, means).boxed())),
-        exec.as_ref()
-            .map(|spec| Ok(exec::ExecProbe::new(spec, means.client.clone(), means.allow_exec).boxed())),
-        tencent_monitor
-            .as_ref()
-            .map(|spec| Ok(tencent_monitor::TencentMonitorProbe::new(spec, means).boxed())),
-    ];
-    let mut named = members.into_iter().flatten();
-    match (named.next(), named.next()) {
-        (Some(probe), None) => probe,
-        (None | Some(_), _) => Err(Refusal::lasting(
-            "an item of spec.drain.probes does not name exactly one probe",
-            "write `socket`, `http`, `prometheus`, `exec` or `tencentMonitor`, and an item for each",
-        )),
+#[cfg(test)]
+mod tests {
+    use kube::CustomResourceExt;
+    use serde_json::Value;
+
+    use super::*;
+    use crate::api::LosslessUpgrade;
+    use crate::traffic::LeverKind;
+
+    fn names(kinds: &[impl ToString]) -> BTreeSet<String> {
+        kinds.iter().map(ToString::to_string).collect()
+    }
+
+    /// Every object within this one, and it.
+    fn objects(value: &Value) -> Vec<&Value> {
+        let members: Vec<_> = match value {
+            Value::Object(members) => members.values().collect(),
+            Value::Array(items) => items.iter().collect(),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Vec::new(),
+        };
+        std::iter::once(value).chain(members.into_iter().flat_map(objects)).collect()
+    }
+
+    /// The `tkePod` of each `has(lever.tkePod)`.
+    fn listed(rule: &str) -> BTreeSet<String> {
+        let all = rule.split("has(").skip(1).filter_map(|rest| rest.split([')', '.']).nth(1));
+        all.map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn each_rule_that_lists_members_names_every_probe_or_every_lever_and_its_message_does_too() {
+        let crd = serde_json::to_value(LosslessUpgrade::crd()).unwrap();
+        let mut checked = BTreeSet::new();
+        for object in objects(&crd) {
+            let Some(rules) = object.get("x-kubernetes-validations").and_then(Value::as_array) else {
+                continue;
+            };
+            for rule in rules {
+                let [text, message] = ["rule", "message"].map(|member| rule[member].as_str().unwrap());
+                if !text.contains(".filter(named, named)") {
+                    continue;
+                }
+                let item = object.get("items").unwrap_or(object);
+                let members = item["properties"].as_object().unwrap().keys().cloned().collect();
+                assert_eq!(listed(text), members, "{text}");
+                let told: BTreeSet<_> = message
+                    .split([' ', ','])
+                    .filter(|word| members.contains(*word))
+                    .map(str::to_owned)
+                    .collect();
+                assert_eq!(told, members, "{message}");
+                checked.insert(members);
+            }
+        }
+        assert_eq!(checked, BTreeSet::from([names(ProbeKind::ALL), names(LeverKind::ALL)]));
+    }
+
+    #[tokio::test]
+    async fn an_item_with_no_probe_or_with_two_is_refused_with_the_names_of_all() {
+        let means = contract::means(contract::api(|_| None));
+        let socket = ProbeSpec::default();
+        assert_eq!(probe(&socket, &means).map(|probe| probe.kind()).ok(), Some(ProbeKind::Socket));
+        let two = serde_json::json!({
+            "socket": {}, "exec": {"container": "web", "command": ["x"], "format": "Number"},
+        });
+        for spec in [ProbeSpec::NONE, serde_json::from_value(two).unwrap()] {
+            let fix = probe(&spec, &means).err().unwrap().fix;
+            assert_eq!(
+                fix,
+                "write one of `socket`, `http`, `prometheus`, `exec`, `tencentMonitor`, and an item for each"
+            );
+        }
     }
 }

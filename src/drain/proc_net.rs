@@ -124,18 +124,22 @@ fn socket(line: &str) -> Option<(u16, u8)> {
     Some((u16::from_str_radix(port, 16).ok()?, u8::from_str_radix(state, 16).ok()?))
 }
 
-/// `PassiveOpens` in the text of `snmp`: a line of names and one of values, both starting with `Tcp:`.
+/// `PassiveOpens` in the text of `snmp`: a line of names and one of as many values, both starting with `Tcp:`.
 fn passive_opens(text: &str) -> Result<u64, ProcProblem> {
     let mut tcp = text.lines().filter(|line| line.starts_with("Tcp:"));
     let value = tcp.next().zip(tcp.next()).and_then(|(names, values)| {
-        let place = names.split_ascii_whitespace().position(|name| name == "PassiveOpens")?;
-        values.split_ascii_whitespace().nth(place)?.parse().ok()
+        let [names, values] = [names, values].map(|line| line.split_ascii_whitespace().collect::<Vec<_>>());
+        let place = names.iter().position(|name| *name == "PassiveOpens")?;
+        // With a value too few, nobody knows whose they are, nor whether the last one is whole.
+        values.get(place).filter(|_| values.len() == names.len())?.parse().ok()
     });
     value.ok_or_else(|| ProcProblem::Unexpected { file: "snmp", line: "no PassiveOpens".to_owned() })
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const TCP: &str = "\
@@ -202,8 +206,46 @@ Udp: 12 0
     #[test]
     fn passive_opens_are_found_by_name() {
         assert_eq!(passive_opens(SNMP).unwrap(), 42);
-        for text in ["", "Tcp: PassiveOpens\n", "Tcp: PassiveOpens\nTcp: x\n", "Tcp: Other\nTcp: 1\n"] {
+        for text in [
+            "",
+            "Tcp: PassiveOpens\n",
+            "Tcp: PassiveOpens\nTcp: x\n",
+            "Tcp: Other\nTcp: 1\n",
+            "Tcp: PassiveOpens Other\nTcp: 1\n",
+            "Tcp: PassiveOpens\nTcp: 1 2\n",
+        ] {
             assert!(passive_opens(text).is_err(), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn passive_opens_are_read_as_they_were_written_among_whatever_others_and_a_part_says_nothing_else(
+            opens in any::<u64>(), other in "Udp: [0-9 ]{0,9}\n|TcpExt: A\nTcpExt: 1\n|",
+            before in prop::collection::vec(("[A-O][a-zA-Z]{0,8}", any::<i64>()), 0..6),
+            after in prop::collection::vec(("[Q-Z][a-zA-Z]{0,8}", any::<i64>()), 1..6),
+            cut in any::<prop::sample::Index>(),
+        ) {
+            let line = |name: &dyn Fn(&(String, i64)) -> String, own: &str| {
+                let all: Vec<_> =
+                    before.iter().map(name).chain([own.to_owned()]).chain(after.iter().map(name)).collect();
+                format!("Tcp: {}\n", all.join(" "))
+            };
+            let names = line(&|(name, _)| name.clone(), "PassiveOpens");
+            let values = line(&|(_, value)| value.to_string(), &opens.to_string());
+            let text = format!("{other}{names}{values}{other}");
+            prop_assert_eq!(passive_opens(&text).ok(), Some(opens));
+            let part = passive_opens(&text[..cut.index(text.len())]).ok();
+            prop_assert!(part.is_none_or(|part| part == opens), "{:?}", part);
+        }
+
+        #[test]
+        fn any_text_is_a_count_or_an_error(
+            text in "\\PC*|((Tcp:|PassiveOpens|local_address|remote_address|[0-9A-F]{0,5}:[0-9A-F]{0,5}|[0-9]{0,3})[ \n]){0,20}",
+        ) {
+            let counts = [passive_opens(&text).ok(), connections(&text, &ports(&[80])).ok(), in_both(&text, &ports(&[80])).ok()];
+            let lines = text.lines().count() as u64;
+            prop_assert!(counts[1..].iter().flatten().all(|count| *count < lines), "{:?}", counts);
         }
     }
 

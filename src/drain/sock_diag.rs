@@ -44,21 +44,30 @@ fn each_established(
     socket.send(&question(family, any), 0)?;
     loop {
         let (datagram, _) = socket.recv_from_full()?;
-        let mut rest = datagram.as_slice();
-        while !rest.is_empty() {
-            let message = NetlinkMessage::<SockDiagMessage>::deserialize(rest).map_err(io::Error::other)?;
-            match &message.payload {
-                NetlinkPayload::InnerMessage(SockDiagMessage::InetResponse(response)) => look(response)?,
-                NetlinkPayload::Done(done) if done.code == 0 => return Ok(()),
-                NetlinkPayload::Done(done) => return Err(io::Error::from_raw_os_error(-done.code)),
-                NetlinkPayload::Error(error) => return Err(error.to_io()),
-                other => return Err(io::Error::other(format!("unexpected answer: {other:?}"))),
-            }
-            // Messages are aligned to 4 bytes.
-            let length = usize::try_from(message.header.length).map_err(io::Error::other)?;
-            rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
+        if each(&datagram, &mut look)? {
+            return Ok(());
         }
     }
+}
+
+/// Looks at each socket in a part of the kernel's answer. True: that was the end of it.
+fn each(part: &[u8], look: &mut impl FnMut(&InetResponse) -> io::Result<()>) -> io::Result<bool> {
+    let error = |code: i32| io::Error::from_raw_os_error(code.saturating_neg());
+    let mut rest = part;
+    while !rest.is_empty() {
+        let message = NetlinkMessage::<SockDiagMessage>::deserialize(rest).map_err(io::Error::other)?;
+        match &message.payload {
+            NetlinkPayload::InnerMessage(SockDiagMessage::InetResponse(response)) => look(response)?,
+            NetlinkPayload::Done(done) if done.code == 0 => return Ok(true),
+            NetlinkPayload::Done(done) => return Err(error(done.code)),
+            NetlinkPayload::Error(problem) => return Err(error(problem.raw_code())),
+            other => return Err(io::Error::other(format!("unexpected answer: {other:?}"))),
+        }
+        // Messages are aligned to 4 bytes.
+        let length = usize::try_from(message.header.length).map_err(io::Error::other)?;
+        rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
+    }
+    Ok(false)
 }
 
 fn question(family: u8, any: SocketId) -> Vec<u8> {
@@ -106,6 +115,9 @@ mod tests {
     use std::io::{Read as _, Write as _};
     use std::net::{TcpListener, TcpStream};
 
+    use netlink_packet_core::DoneMessage;
+    use netlink_packet_sock_diag::inet::InetResponseHeader;
+    use proptest::prelude::*;
     use tokio::time::Instant;
 
     use super::*;
@@ -149,6 +161,107 @@ mod tests {
             assert_eq!(silent_for(1000), 1);
             drop(client);
             until("a closed one is not there", || silent_for(0) == 0);
+        }
+    }
+
+    /// A socket in the kernel's answer.
+    #[derive(Clone, Debug)]
+    struct Known {
+        port: u16,
+        queues: [u32; 2],
+        sent: u32,
+        received: u32,
+        /// Bytes of its `tcp_info`.
+        info: usize,
+    }
+
+    fn known() -> impl Strategy<Value = Known> {
+        let queue = || prop_oneof![3 => Just(0), 1 => any::<u32>()];
+        let fields = (any::<u16>(), [queue(), queue()], any::<u32>(), any::<u32>(), 0..248_usize);
+        fields.prop_map(|(port, queues, sent, received, info)| Known { port, queues, sent, received, info })
+    }
+
+    /// What is to be said of it; none: the kernel has not told.
+    fn expected(known: &Known) -> Option<Duration> {
+        match (known.queues, known.info) {
+            ([0, 0], ..=55) => None,
+            ([0, 0], _) => Some(Duration::from_millis(known.sent.min(known.received).into())),
+            _ => Some(Duration::ZERO),
+        }
+    }
+
+    fn rendered(payload: NetlinkPayload<SockDiagMessage>) -> Vec<u8> {
+        let mut message = NetlinkMessage::new(NetlinkHeader::default(), payload);
+        message.finalize();
+        let mut bytes = vec![0; message.buffer_len()];
+        message.serialize(&mut bytes);
+        bytes.resize(bytes.len().next_multiple_of(4), 0);
+        bytes
+    }
+
+    fn response(known: &Known) -> Vec<u8> {
+        let mut info = vec![0; 248];
+        info[LAST_DATA_SENT..][..4].copy_from_slice(&known.sent.to_ne_bytes());
+        info[LAST_DATA_RECV..][..4].copy_from_slice(&known.received.to_ne_bytes());
+        info.truncate(known.info);
+        let [recv_queue, send_queue] = known.queues;
+        let socket_id = SocketId { source_port: known.port, ..SocketId::new_v4() };
+        let (state, timer, uid, inode) = (1, None, 0, 0);
+        let header = InetResponseHeader {
+            family: AF_INET,
+            state,
+            timer,
+            socket_id,
+            recv_queue,
+            send_queue,
+            uid,
+            inode,
+        };
+        let nlas = [Nla::Tos(0), Nla::TcpInfo(info)].into_iter().collect();
+        let response = InetResponse { header, nlas };
+        rendered(NetlinkPayload::InnerMessage(SockDiagMessage::InetResponse(Box::new(response))))
+    }
+
+    proptest! {
+        #[test]
+        fn each_socket_is_read_as_it_was_written_and_no_part_of_an_answer_is_its_end(
+            all in prop::collection::vec(known(), 0..6), cut in any::<prop::sample::Index>(),
+            (place, byte) in any::<(prop::sample::Index, u8)>(),
+        ) {
+            let mut bytes: Vec<u8> = all.iter().flat_map(response).collect();
+            bytes.extend(rendered(NetlinkPayload::Done(DoneMessage::default())));
+            let mut seen = Vec::new();
+            let mut look = |socket: &InetResponse| {
+                seen.push((socket.header.socket_id.source_port, silent(socket).ok()));
+                Ok(())
+            };
+            prop_assert!(each(&bytes, &mut look).unwrap());
+            let expected: Vec<_> = all.iter().map(|known| (known.port, expected(known))).collect();
+            prop_assert_eq!(seen, expected);
+
+            let mut count = 0;
+            let end = each(&bytes[..cut.index(bytes.len())], &mut |_| { count += 1; Ok(()) });
+            prop_assert!(!end.unwrap_or_default() && count <= all.len());
+            // Whatever comes instead must not end the counter.
+            let place = place.index(bytes.len());
+            bytes[place] = byte;
+            let _ = each(&bytes, &mut |socket| silent(socket).map(drop));
+        }
+
+        #[test]
+        fn whatever_the_kernel_says_does_not_end_the_counter(
+            kind in prop_oneof![0..5_u16, Just(20)], family in prop_oneof![Just(AF_INET), Just(AF_INET6), any::<u8>()],
+            body in prop::collection::vec(any::<u8>(), 0..200), extreme in any::<bool>(),
+        ) {
+            let mut bytes = u32::try_from(17 + body.len()).unwrap().to_ne_bytes().to_vec();
+            bytes.extend(kind.to_ne_bytes());
+            bytes.extend([0; 10]);
+            bytes.push(family);
+            bytes.extend(body);
+            if extreme && bytes.len() >= 20 {
+                bytes[16..20].copy_from_slice(&i32::MIN.to_ne_bytes());
+            }
+            let _ = each(&bytes, &mut |socket| silent(socket).map(drop));
         }
     }
 }

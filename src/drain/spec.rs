@@ -44,13 +44,7 @@ pub struct ProbeSpec {
 impl Default for ProbeSpec {
     /// What an object without probes gets: sockets, down to none.
     fn default() -> Self {
-        Self {
-            socket: Some(SocketSpec::default()),
-            http: None,
-            prometheus: None,
-            exec: None,
-            tencent_monitor: None,
-        }
+        Self { socket: Some(SocketSpec::default()), ..Self::NONE }
     }
 }
 

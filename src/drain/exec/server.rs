@@ -63,6 +63,16 @@ pub(in crate::drain) fn prints(text: &str) -> Vec<Act> {
 impl Server {
     /// Runs this script for each command, in a pod of this uid.
     pub async fn new(protocol: &'static str, script: Vec<Act>, uid: &'static str, refused: Refused) -> Self {
+        Self::of(protocol, move |_| script.clone(), uid, refused).await
+    }
+
+    /// Runs for each command the script of its pod, by the path of the question.
+    pub async fn of(
+        protocol: &'static str,
+        script: impl Fn(&str) -> Vec<Act> + Send + Sync + 'static,
+        uid: &'static str,
+        refused: Refused,
+    ) -> Self {
         // A second installation changes nothing.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -71,7 +81,7 @@ impl Server {
         config.default_retry = false;
         let (counted, commands) = watch::channel((0, 0));
         let (counted, (ask, asked)) = (Arc::new(counted), watch::channel(String::new()));
-        let ask = Arc::new(ask);
+        let (ask, script) = (Arc::new(ask), Arc::new(script));
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let (script, counted, ask) = (script.clone(), counted.clone(), ask.clone());
@@ -86,7 +96,8 @@ impl Server {
                         return answer(stream, code, &status).await;
                     }
                     counted.send_modify(|(started, _)| *started += 1);
-                    serve(stream, protocol, script).await;
+                    let path = head.split(' ').nth(1).unwrap_or_default();
+                    serve(stream, protocol, script(path)).await;
                     counted.send_modify(|(_, closed)| *closed += 1);
                 });
             }

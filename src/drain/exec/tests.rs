@@ -1,11 +1,12 @@
 use std::fmt::Write;
 
-use futures::future::join_all;
 use serde_json::{Value, json};
 
 use super::server::{Act, Server, exit, prints, success};
 use super::*;
-use crate::drain::contract::{World, api, holds, pod};
+use crate::drain::contract::{
+    LATER, World, api, given_up, holds, many_at_once, means, number_in, of_many, pod,
+};
 
 const V4: &str = "v4.channel.k8s.io";
 const V5: &str = "v5.channel.k8s.io";
@@ -13,7 +14,8 @@ const V5: &str = "v5.channel.k8s.io";
 fn probe(client: Client, more: &Value) -> ExecProbe {
     let mut spec = json!({"container": "web", "command": ["sh", "-c", "count me"], "format": "Number"});
     spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-    ExecProbe::new(&serde_json::from_value(spec).unwrap(), client, true)
+    let means = Means { allow_exec: true, ..means(client) };
+    ExecProbe::new(&serde_json::from_value(spec).unwrap(), &means)
 }
 
 /// One that does not wait long, for a command that does not end.
@@ -75,9 +77,13 @@ async fn the_contract_holds_for_each_format_and_each_form_of_the_protocol() {
                     World::Garbage => prints("<html>0</html>\n"),
                     World::CutOff => vec![Act::Says(text(7).into()), Act::Breaks],
                     World::Refuses => vec![Act::Says(text(0).into()), exit(1)],
+                    World::Elsewhere => prints(&text(0)),
+                    World::Endless => prints(&format!("{}{}", text(0), "\n".repeat(MOST_BYTES + 1))),
                     World::Silent => vec![Act::Says(text(0).into())],
                 };
-                let server = Server::new(protocol, script, "u-1", None).await;
+                // The client of the API server follows nobody, so where to is of no matter.
+                let refused = (world == World::Elsewhere).then_some((307, "elsewhere"));
+                let server = Server::new(protocol, script, "u-1", refused).await;
                 let probe = probe(server.client, &settings);
                 if world == World::Silent { hasty(probe).reader(&pod()) } else { probe.reader(&pod()) }
             })
@@ -178,13 +184,22 @@ async fn an_answer_of_another_pod_of_this_name_is_unknown() {
 
 #[tokio::test]
 async fn many_pods_are_read_at_once_and_each_connection_is_closed() {
-    let server = Server::new(V5, prints("2\n"), "u-1", None).await;
+    let count = |pod: &str| of_many(number_in(pod, "nginx-").unwrap());
+    let script = move |pod: &str| count(pod).map_or(vec![], |count| prints(&format!("{count}\n")));
+    let server = Server::of(V5, script, "u-1", None).await;
     let probe = ExecProbe { patience: TOTAL * 4, ..probe(server.client.clone(), &json!({})) };
-    let mut readers: Vec<_> = (0..40).map(|_| probe.reader(&pod())).collect();
-    let readings = join_all(readers.iter_mut().map(|reader| reader.read())).await;
-    let two = Reading::Count { connections: 2, new_per_second: None };
-    assert!(readings.iter().all(|reading| *reading == two), "{readings:?}");
+    many_at_once("exec", |pod| probe.reader(&pod)).await;
     server.closed(40).await;
+}
+
+#[tokio::test]
+async fn a_reading_that_is_given_up_leaves_the_next_one_alone() {
+    given_up("exec", 1, async |hush| {
+        let script = move |_: &str| if hush.falls() { vec![] } else { prints(&format!("{LATER}\n")) };
+        let server = Server::of(V5, script, "u-1", None).await;
+        probe(server.client, &json!({})).reader(&pod())
+    })
+    .await;
 }
 
 #[tokio::test]

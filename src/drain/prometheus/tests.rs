@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use futures::FutureExt as _;
-use futures::future::join_all;
 use proptest::prelude::*;
 use reqwest::Url;
 use serde_json::{Value, from_value, json};
@@ -14,7 +13,9 @@ use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
 use super::*;
-use crate::drain::contract::{self, World, api, holds, pod};
+use crate::drain::contract::{
+    self, LATER, World, api, given_up, holds, many_at_once, number_in, of_many, pod,
+};
 use crate::web::MOST_BYTES;
 
 /// A Friday.
@@ -170,6 +171,7 @@ async fn the_contract_holds_whichever_of_the_two_questions_goes_wrong() {
     for age_goes_wrong in [true, false] {
         holds(&format!("prometheus {age_goes_wrong}"), async |world| {
             let good = counts(if let World::Has(count) = world { count } else { 0 }, 10);
+            let elsewhere = server(counts(0, 10)).await;
             let port = server(move |asked| {
                 if asked.age() != age_goes_wrong {
                     return good(asked);
@@ -182,6 +184,17 @@ async fn the_contract_holds_whichever_of_the_two_questions_goes_wrong() {
                         Some(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{\"status\"".to_vec())
                     }
                     World::Refuses => Some(http("503 Busy", "", "0")),
+                    World::Elsewhere => {
+                        let path = asked.head.split(' ').nth(1).unwrap();
+                        let headers =
+                            format!("Date: {DATE_NOW}\r\nLocation: http://127.0.0.1:{elsewhere}{path}\r\n");
+                        Some(http("307 Temporary Redirect", &headers, ""))
+                    }
+                    World::Endless => {
+                        let answer = String::from_utf8(good(asked).unwrap()).unwrap();
+                        let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+                        Some(ok(&format!("{body}{}", " ".repeat(MOST_BYTES))))
+                    }
                     World::Silent => None,
                 }
             });
@@ -336,36 +349,26 @@ async fn what_is_wrong_with_the_spec_is_refused_at_admit() {
 }
 
 #[tokio::test]
-async fn many_pods_are_read_at_once_and_each_gets_its_own_answer() {
+async fn many_pods_are_read_at_once() {
     let port = server(|asked| {
-        let query = &asked.members["query"];
-        let ordinal = query.split(['-', '"']).nth(2).unwrap();
-        let value = if asked.age() { unix(ago(10)) } else { ordinal.to_owned() };
+        let count = of_many(number_in(&asked.members["query"], "nginx-").unwrap())?;
+        let value = if asked.age() { unix(ago(10)) } else { count.to_string() };
         Some(result(&asked, &[&value]))
-    })
-    .await;
-    let mut probe = plain(port);
-    probe.patience = Duration::from_secs(30);
-    let read = |ordinal: u32| {
-        let pod = PodTarget { name: format!("nginx-{ordinal}"), ordinal, ..pod() };
-        let mut reader = probe.since(&pod, None);
-        async move { reader.read().await }
-    };
-    let all = join_all((0..50).map(read)).await;
-    assert_eq!(all, (0..50).map(count).collect::<Vec<_>>());
+    });
+    let probe = PrometheusProbe { patience: TOTAL * 4, ..plain(port.await) };
+    many_at_once("prometheus", |pod| Box::new(probe.since(&pod, None))).await;
 }
 
 #[tokio::test]
 async fn a_reading_that_is_given_up_leaves_the_next_one_alone() {
-    let turn = Arc::new(AtomicUsize::new(0));
-    let good = counts(5, 10);
-    let port =
-        server(move |asked| if turn.fetch_add(1, Ordering::Relaxed) < 1 { None } else { good(asked) }).await;
-    let mut reader = plain(port).since(&pod(), None);
-    assert_eq!(reader.read().now_or_never(), None, "begun and dropped");
-    let given_up = tokio::time::timeout(Duration::from_millis(100), reader.read()).await;
-    assert!(given_up.is_err() || given_up == Ok(count(5)), "{given_up:?}");
-    assert_eq!(reader.read().await, count(5));
+    given_up("prometheus", 2, async |hush| {
+        let good = counts(LATER, 10);
+        let port = server(move |asked| if hush.falls() { None } else { good(asked) }).await;
+        let probe = PrometheusProbe { patience: TOTAL, ..plain(port) };
+        let reader: Box<dyn Reader> = Box::new(probe.since(&pod(), None));
+        reader
+    })
+    .await;
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures::AsyncReadExt as _;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::LogParams;
 use kube::{Api, Client};
@@ -15,6 +16,8 @@ use crate::drain::{PodTarget, Reader, Reading};
 /// No log is asked for further back than this many lines; a longer pause between readings is one
 /// unknown reading.
 const MOST_LINES: u64 = 1000;
+/// No more of a log is taken. A report has 3 KiB at the very most, so that those of five minutes fit.
+const MOST_BYTES: u32 = 1024 * 1024;
 
 /// Reads one pod's counter.
 pub(super) struct SocketReader {
@@ -94,15 +97,35 @@ impl SocketReader {
         let lines = u64::try_from(periods).unwrap_or(MOST_LINES).saturating_add(5).min(MOST_LINES);
         let params = LogParams {
             container: Some(name.clone()),
+            limit_bytes: Some(MOST_BYTES.into()),
             tail_lines: i64::try_from(lines).ok(),
             ..LogParams::default()
         };
-        let log = timeout(self.patience, self.pods.logs(&self.pod.name, &params)).await;
-        let log = log
-            .map_err(|_| late(self.patience))?
-            .map_err(|problem| format!("the drain counter's log cannot be read: {problem}"))?;
+        let log = timeout(self.patience, bytes(&self.pods, &self.pod.name, &params)).await;
+        let log = log.map_err(|_| late(self.patience))??;
+        // Also where it is cut off: the next look asks for fewer lines then, which may fit.
         self.looked = now;
-        Ok(cursor.take(&log))
+        Ok(cursor.take(&whole(log)?))
+    }
+}
+
+/// The log, but no more than may be taken, whatever comes.
+async fn bytes(pods: &Api<Pod>, name: &str, params: &LogParams) -> Result<Vec<u8>, String> {
+    let log = pods.log_stream(name, params).await;
+    let log = log.map_err(|problem| format!("the drain counter's log cannot be read: {problem}"))?;
+    let mut bytes = Vec::new();
+    let read = log.take(MOST_BYTES.into()).read_to_end(&mut bytes).await;
+    read.map_err(|problem| format!("the drain counter's log is cut off: {problem}"))?;
+    Ok(bytes)
+}
+
+/// A log that is not cut off. A limit leaves out the end, which is the newest: what is left is old, and the number
+/// in its last line may be a part of one.
+fn whole(log: Vec<u8>) -> Result<String, String> {
+    if u32::try_from(log.len()).is_ok_and(|length| length < MOST_BYTES) {
+        String::from_utf8(log).map_err(|_| "the drain counter's log is not text".to_owned())
+    } else {
+        Err(format!("the end of the drain counter's log is not within {MOST_BYTES} bytes"))
     }
 }
 

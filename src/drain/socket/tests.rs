@@ -1,3 +1,6 @@
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex};
 
 use ::http::Request;
@@ -6,7 +9,9 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::drain::Reading;
-use crate::drain::contract::{World, answer, api, holds, means, pod};
+use crate::drain::contract::{
+    LATER, World, answer, api, given_up, holds, many_at_once, means, number_in, of_many, pod,
+};
 
 fn probe(client: Client) -> SocketProbe {
     let settings = CounterSettings {
@@ -33,6 +38,15 @@ fn running() -> Value {
     })
 }
 
+/// Reports of these numbers, each with so many connections.
+fn lines(numbers: RangeInclusive<u64>, max: u64) -> String {
+    let mut log = String::new();
+    for seq in numbers {
+        writeln!(log, "lu1 seq={seq} max={max} opened=1 ms=1000").unwrap();
+    }
+    log
+}
+
 /// A client of an API server that shows this pod and says this of its counter's log.
 fn shows(pod: &Value, mut log: impl FnMut() -> Option<::http::Response<Body>> + Send + 'static) -> Client {
     let pod = pod.to_string();
@@ -52,20 +66,82 @@ async fn the_contract_holds() {
         let mut seq = 0;
         let client = shows(&running(), move || {
             seq += 1;
-            let line = |seq: u64, max: u64| format!("lu1 seq={seq} max={max} opened=1 ms=1000\n");
             match world {
-                World::Has(count) => answer(200, (1..=seq).map(|seq| line(seq, count)).collect::<String>()),
+                World::Has(count) => answer(200, lines(1..=seq, count)),
                 World::Empty => answer(200, ""),
-                World::Garbage => answer(200, format!("{}0\n", line(seq, 0))),
-                World::CutOff => answer(200, line(seq * 2, 0)),
+                World::Garbage => answer(200, format!("{}0\n", lines(seq..=seq, 0))),
+                World::CutOff => answer(200, lines(seq * 2..=seq * 2, 0)),
                 World::Refuses => answer(400, "container is waiting to start"),
+                // A log has no such answer: whatever sends one away from the API server shows no report.
+                World::Elsewhere => answer(302, ""),
+                World::Endless => answer(200, lines(1..=seq + 40_000, 0)),
                 World::Silent if seq > 1 => None,
-                World::Silent => answer(200, line(1, 0)),
+                World::Silent => answer(200, lines(1..=1, 0)),
             }
         });
         probe(client).reader(&pod())
     })
     .await;
+}
+
+#[tokio::test]
+async fn many_pods_are_read_at_once() {
+    let mut reports = BTreeMap::new();
+    let client = api(move |request| {
+        let path = request.uri().path();
+        let number = number_in(path, "/pods/nginx-").unwrap();
+        if !path.ends_with("/log") {
+            return answer(200, running().to_string());
+        }
+        let seq = reports.entry(number).or_default();
+        *seq += 1;
+        of_many(number).and_then(|count| answer(200, lines(1..=*seq, count)))
+    });
+    let probe = SocketProbe { patience: ANSWER * 4, ..probe(client) };
+    many_at_once("socket", |pod| probe.reader(&pod)).await;
+}
+
+#[tokio::test]
+async fn a_reading_that_is_given_up_leaves_the_next_one_alone() {
+    given_up("socket", 3, async |hush| {
+        let mut seq = 0;
+        let client = api(move |request| match (hush.falls(), request.uri().path().ends_with("/log")) {
+            (true, _) => None,
+            (false, false) => answer(200, running().to_string()),
+            (false, true) => {
+                seq += 1;
+                answer(200, lines(1..=seq, LATER))
+            }
+        });
+        SocketProbe { patience: ANSWER, ..probe(client) }.reader(&pod())
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_log_that_was_too_long_is_asked_for_in_fewer_lines_and_no_part_of_it_counts() {
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let seen = asked.clone();
+    let client = api(move |request| {
+        let Some(query) = request.uri().query().filter(|_| request.uri().path().ends_with("/log")) else {
+            return answer(200, running().to_string());
+        };
+        let mut seen = seen.lock().unwrap();
+        assert!(query.contains("limitBytes=1048576"), "{query}");
+        seen.push(number_in(query, "tailLines=").unwrap());
+        // As the kubelet does: the end is missing.
+        let newest = if seen.len() == 1 { 40_000 } else { seen.len() as u64 };
+        let log = lines(1..=newest, 3);
+        answer(200, &log.as_bytes()[..log.len().min(1024 * 1024)])
+    });
+    let probe = SocketProbe { patience: ANSWER, ..probe(client) };
+    let mut reader = probe.reader(&pod());
+    tokio::time::advance(probe.period * 10).await;
+    let Reading::Unknown { why } = reader.read().await else { panic!("it was cut off") };
+    assert!(why.contains("not within 1048576 bytes"), "{why}");
+    assert_eq!(reader.read().await, Reading::Count { connections: 3, new_per_second: Some(1.0) });
+    let asked = asked.lock().unwrap();
+    assert!(asked[0] >= 15 && asked[1] < asked[0], "{asked:?}");
 }
 
 #[tokio::test]

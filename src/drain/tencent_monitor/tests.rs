@@ -1,12 +1,14 @@
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use futures::future::join_all;
 use serde_json::{Value, from_value, json};
 
 use super::*;
-use crate::drain::contract::{World, answer, api, holds, means, pod};
+use crate::drain::contract::{
+    LATER, World, answer, api, given_up, holds, many_at_once, means, number_in, of_many, pod,
+};
 use crate::tencent::testing::{Asked, DATE, ID, KEY, cloud, http, now, ok, refused, secret};
+use crate::web::MOST_BYTES;
 
 fn secrets() -> Client {
     api(|request| {
@@ -60,12 +62,21 @@ const fn count(connections: u64) -> Reading {
 #[tokio::test]
 async fn the_contract_holds() {
     holds("tencentMonitor", async |world| {
+        let sent = AtomicBool::new(false);
         let endpoint = cloud(move |asked| match world {
             World::Has(count) => Some(known(&asked, count)),
             World::Empty => Some(http("200 OK", "")),
             World::Garbage => Some(http("200 OK", "<html>0</html>")),
             World::CutOff => Some(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{\"Resp".to_vec()),
             World::Refuses => Some(http("503 Busy", "0")),
+            // Whoever comes again, as it is told to, gets an answer.
+            World::Elsewhere if sent.swap(true, Ordering::Relaxed) => Some(known(&asked, 0)),
+            World::Elsewhere => Some(http("307 Temporary Redirect\r\nLocation: /", "")),
+            World::Endless => {
+                let answer = String::from_utf8(known(&asked, 0)).unwrap();
+                let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+                Some(http("200 OK", &format!("{body}{}", " ".repeat(MOST_BYTES))))
+            }
             World::Silent => None,
         })
         .await;
@@ -244,19 +255,23 @@ async fn a_pod_that_cannot_be_told_apart_is_refused_before_anybody_is_asked() {
 
 #[tokio::test]
 async fn many_pods_are_asked_about_at_once_and_those_that_were_too_many_spread() {
-    let endpoint =
-        cloud(|asked| Some(known(&asked, u64::from(asked.body.to_string().contains("10.0.0.7"))))).await;
-    let probe = probe(endpoint, &json!({}));
-    let reader = |ordinal: u32| {
-        let ip = Some([10, 0, 0, u8::try_from(ordinal).unwrap()].into());
-        probe.from(&PodTarget { ip, ordinal, ..pod() }, 0)
-    };
-    let all = join_all((1..=20).map(|ordinal| {
-        let mut reader = reader(ordinal);
-        async move { reader.read().await }
-    }));
-    let expected: Vec<_> = (1..=20).map(|ordinal| count(u64::from(ordinal == 7))).collect();
-    assert_eq!(all.await, expected);
+    let endpoint = cloud(|asked| {
+        let number = number_in(&asked.body.to_string(), "\"127.0.0.").unwrap();
+        of_many(number).map(|count| known(&asked, count))
+    });
+    let probe = probe(endpoint.await, &json!({}));
+    many_at_once("tencentMonitor", |pod| Box::new(probe.from(&pod, 0))).await;
+    let reader = |ordinal: u32| probe.from(&PodTarget { ordinal, ..pod() }, 0);
     let due: BTreeSet<_> = (1..=20).map(|ordinal| reader(ordinal).next(now(), true)).collect();
     assert_eq!(due.len(), 20);
+}
+
+#[tokio::test]
+async fn a_reading_that_is_given_up_leaves_the_next_one_alone() {
+    given_up("tencentMonitor", 1, async |hush| {
+        let endpoint = cloud(move |asked| (!hush.falls()).then(|| known(&asked, LATER))).await;
+        let reader: Box<dyn Reader> = Box::new(long_out(&probe(endpoint, &json!({}))));
+        reader
+    })
+    .await;
 }

@@ -11,7 +11,7 @@ use crate::drain::spec::exec::ExecFormat;
 
 /// Why what a command printed is not a count.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Flaw {
+pub enum Flaw {
     /// Nothing came, and the format has no nothing.
     #[error("the command printed nothing")]
     Empty,
@@ -35,7 +35,10 @@ pub(super) enum Flaw {
 }
 
 /// The count in what a command printed that ended with exit status 0 and complained about nothing.
-pub(super) fn parse(format: ExecFormat, stdout: &[u8], ports: &BTreeSet<u16>) -> Result<u64, Flaw> {
+///
+/// # Errors
+/// Why it is unknown.
+pub fn parse(format: ExecFormat, stdout: &[u8], ports: &BTreeSet<u16>) -> Result<u64, Flaw> {
     let text = str::from_utf8(stdout).map_err(|_| Flaw::NotText)?;
     match format {
         ExecFormat::Number => Ok(number::parse(said(text)?)?),
