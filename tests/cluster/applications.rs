@@ -30,6 +30,7 @@ pub fn control(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), Fail
             (App::redis("redis-rolling"), talking(&[Protocol::Blocking, Protocol::PubSub])),
             (App::mosquitto("mosquitto-rolling"), talking(&[Protocol::Mqtt])),
             (App::haproxy("haproxy-rolling"), long_kept()),
+            (App { replicas: 2, ..App::nginx("downloads-rolling") }, long_downloads()),
         ];
         try_join_all(all.map(|(app, profile)| severed(stage, app, profile))).await.map(drop)
     }
@@ -88,10 +89,14 @@ pub fn long_kept() -> Profile {
 }
 
 /// Downloads longer than the grace period, beside connections that are kept for long.
+fn long_downloads() -> Profile {
+    Profile { long_per_second: 1.0, long_path: "/download".into(), ..long_kept() }
+}
+
+/// Clients that take longer to read than the pod would be given to end.
 pub fn downloads(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), Failed>> {
     async move {
-        let profile = Profile { long_per_second: 1.0, long_path: "/download".into(), ..long_kept() };
-        upgraded(stage, App { replicas: 2, ..App::nginx("downloads") }, &profile, |_| {}).await
+        upgraded(stage, App { replicas: 2, ..App::nginx("downloads") }, &long_downloads(), |_| {}).await
     }
     .boxed_local()
 }
