@@ -8,17 +8,23 @@ use lab::scenario::{App, Run, Stage, UpdateStrategy};
 use libtest_mimic::Failed;
 use serde_json::{Value, json};
 
+use crate::dice::soaks;
 use crate::harness::{as_before, begin, lossless};
 
-/// As old as a client lets its connection become.
+/// As old as each client lets its connection become.
 pub const SHORTEST: Duration = Duration::from_secs(20);
-pub const LONGEST: Duration = Duration::from_secs(40);
+
+/// As old as any client lets its connection become: a minute with `SOAK=1`, and less where somebody waits for the
+/// answer, as each drain lasts that long.
+pub fn longest() -> Duration {
+    Duration::from_secs(if soaks() { 60 } else { 40 })
+}
 
 /// Clients that speak this, and nothing else.
 pub fn talking(protocols: &[Protocol]) -> Profile {
     Profile {
         sessions: protocols.iter().map(|protocol| (*protocol, 12)).collect(),
-        life: SHORTEST..=LONGEST,
+        life: SHORTEST..=longest(),
         ..Profile::none()
     }
 }
@@ -83,7 +89,7 @@ pub fn long_kept() -> Profile {
     Profile {
         keep_alive_connections: 16,
         keep_alive_per_second: 60.0,
-        life: SHORTEST..=LONGEST,
+        life: SHORTEST..=longest(),
         ..Profile::none()
     }
 }

@@ -10,7 +10,7 @@ use libtest_mimic::Failed;
 use serde_json::{Value, json};
 
 use crate::alerts::has_prometheus;
-use crate::applications::{LONGEST, SHORTEST, long_kept, talking};
+use crate::applications::{SHORTEST, long_kept, longest, talking};
 use crate::harness::{as_before, begin, drains, is_in, lossless, object_is, objects, phase};
 use crate::own_operator::Operator;
 
@@ -70,7 +70,7 @@ async fn held_while_all_leave(stage: &Stage) -> Result<(), ScenarioError> {
         .await?;
     let uids = async || Ok::<_, ScenarioError>(stage.watcher().deletions(BY_PROMETHEUS).len());
     let before = uids().await?;
-    tokio::time::sleep(LONGEST).await;
+    tokio::time::sleep(longest()).await;
     let after = uids().await?;
     assert_eq!(before, after, "a pod went although nobody counted its connections");
     assert_eq!(phase(&objects(stage, BY_PROMETHEUS).get("nginx").await?), "Drain");
