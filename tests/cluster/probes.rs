@@ -10,7 +10,7 @@ use libtest_mimic::Failed;
 use serde_json::{Value, json};
 
 use crate::alerts::has_prometheus;
-use crate::applications::{SHORTEST, long_kept, longest, talking};
+use crate::applications::{SHORTEST, long_kept, longest, talking, unsevered};
 use crate::harness::{as_before, begin, drains, is_in, lossless, object_is, objects, phase};
 use crate::own_operator::Operator;
 
@@ -52,7 +52,7 @@ pub fn prometheus(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), F
         seen.stop().await;
         let run = run?;
         lossless(&run)?;
-        assert_eq!(run.report.severed, 0, "{}", run.report);
+        unsevered(&run)?;
         as_before(&app, "lab/haproxy:v2", &[None]).await?;
         app.remove().await?;
         Ok(())
@@ -108,7 +108,7 @@ pub fn exec(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), Failed>
             })
             .await?;
         lossless(&run)?;
-        assert_eq!(run.report.severed, 0, "{}", run.report);
+        unsevered(&run)?;
         as_before(&app, "lab/redis:v2", &[None]).await?;
         app.remove().await?;
         Ok(())
