@@ -3,6 +3,9 @@
 use std::time::Duration;
 
 use futures::future::{FutureExt, LocalBoxFuture};
+use k8s_openapi::api::events::v1::Event;
+use kube::Api;
+use kube::api::ListParams;
 use lab::load::{Profile, Protocol};
 use lab::prometheus::{Prometheus, Scraped};
 use lab::scenario::{App, ScenarioError, Stage, until};
@@ -77,7 +80,10 @@ async fn held_while_all_leave(stage: &Stage) -> Result<(), ScenarioError> {
     Ok(())
 }
 
-/// Commands in the pods: one counts, one is a nudge at the start of the drain and is run once.
+/// Nobody listens on this port of a pod.
+const CLOSED: u16 = 9;
+
+/// Commands in the pods: one counts, one is a nudge at the start of the drain and is run once. Another nudge fails.
 pub fn exec(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), Failed>> {
     async move {
         let _operator = Operator::start_with(stage, BY_COMMAND, &["--allow-exec"])?;
@@ -88,7 +94,8 @@ pub fn exec(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), Failed>
                 "format": "ProcNetTcp"});
             let nudge = json!({"container": "redis", "command": ["redis-cli", "RPUSH", "nudges", "leave"]});
             spec["drain"]["probes"] = json!([{"exec": count}]);
-            spec["drain"]["onStart"] = json!([{"exec": nudge}]);
+            let to_nobody = json!({"port": CLOSED, "path": "/leave"});
+            spec["drain"]["onStart"] = json!([{"exec": nudge}, {"http": to_nobody}]);
         })
         .await?;
         let run = app
@@ -109,11 +116,27 @@ pub fn exec(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), Failed>
             .await?;
         lossless(&run)?;
         unsevered(&run)?;
+        failed_nudge_is_told(stage).await?;
         as_before(&app, "lab/redis:v2", &[None]).await?;
         app.remove().await?;
         Ok(())
     }
     .boxed_local()
+}
+
+/// What a nudge could not do is told, and held up nobody.
+async fn failed_nudge_is_told(stage: &Stage) -> Result<(), Failed> {
+    let events: Api<Event> = Api::namespaced(stage.cluster().client(), BY_COMMAND);
+    let told = events.list(&ListParams::default()).await?.into_iter();
+    let told = told.filter(|event| event.reason.as_deref() == Some("NudgeFailed"));
+    let told: Vec<_> = told.filter_map(|event| event.note).collect();
+    for pod in ["redis-0", "redis-1"] {
+        let failure = format!("{pod}: POST :{CLOSED}/leave: ");
+        if !told.iter().any(|note| note.starts_with(&failure)) {
+            return Err(format!("no event NudgeFailed with `{failure}`: {told:#?}").into());
+        }
+    }
+    Ok(())
 }
 
 /// Whether a pod was nudged once, by what the pod itself has.
