@@ -82,6 +82,15 @@ impl Operator {
         Self::spawn(&format!("operator-{namespace}"), namespace, stage.cluster().kubeconfig(), more)
     }
 
+    /// Starts one that is confined to what was bound to the lab's user without rights.
+    pub fn start_confined(
+        stage: &Stage,
+        namespace: &'static str,
+        more: &'static [&'static str],
+    ) -> Result<Self, LabError> {
+        Self::spawn(&format!("operator-{namespace}"), namespace, stage.cluster().confined_kubeconfig(), more)
+    }
+
     /// Starts one that speaks through a gate.
     pub fn start_behind(gate: &Gate, namespace: &'static str) -> Result<Self, LabError> {
         Self::spawn(&format!("operator-{namespace}-gate"), namespace, gate.kubeconfig()?, &[])

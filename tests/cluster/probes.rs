@@ -16,6 +16,7 @@ use crate::alerts::has_prometheus;
 use crate::applications::{SHORTEST, long_kept, longest, talking, unsevered};
 use crate::harness::{as_before, begin, drains, is_in, lossless, object_is, objects, phase};
 use crate::own_operator::Operator;
+use crate::rights;
 
 const BY_PROMETHEUS: &str = "by-prometheus";
 const BY_COMMAND: &str = "by-command";
@@ -86,7 +87,8 @@ const CLOSED: u16 = 9;
 /// Commands in the pods: one counts, one is a nudge at the start of the drain and is run once. Another nudge fails.
 pub fn exec(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), Failed>> {
     async move {
-        let _operator = Operator::start_with(stage, BY_COMMAND, &["--allow-exec"])?;
+        rights::confine(stage).await?;
+        let _operator = Operator::start_confined(stage, BY_COMMAND, &["--allow-exec"])?;
         let app = begin(stage, App::redis(BY_COMMAND), |spec: &mut Value| {
             spec["targetRef"]["name"] = json!("redis");
             spec["batches"] = json!({"size": 2});
@@ -117,6 +119,7 @@ pub fn exec(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), Failed>
         lossless(&run)?;
         unsevered(&run)?;
         failed_nudge_is_told(stage).await?;
+        rights::sufficed(stage).await?;
         as_before(&app, "lab/redis:v2", &[None]).await?;
         app.remove().await?;
         Ok(())
