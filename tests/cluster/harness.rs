@@ -279,6 +279,9 @@ pub fn lossless_but(run: &Run, deleted: &[&str]) -> Result<(), Failed> {
         if !deletion.was_drained() && !deleted.contains(&deletion.uid.as_str()) {
             return Err(format!("deleted with something open: {deletion:?}").into());
         }
+        if deletion.was_overlooked() && !deleted.contains(&deletion.uid.as_str()) {
+            return Err(format!("deleted, and nobody could look what it had open: {deletion:?}").into());
+        }
         if run.deletions.iter().filter(|other| other.uid == deletion.uid).count() > 1 {
             return Err(format!("deleted twice: {deletion:?}").into());
         }
@@ -292,8 +295,9 @@ pub fn lossless_but(run: &Run, deleted: &[&str]) -> Result<(), Failed> {
         return Err(format!("taken out before the balancer had the new one: {swap:#?}").into());
     }
     REQUESTS.fetch_add(report.requests(), Ordering::Relaxed);
+    let ended = run.deletions.iter().filter(|deletion| deletion.had_ended).count();
     println!(
-        "    {} requests, 0 lost, {} pods deleted, {:.0?}",
+        "    {} requests, 0 lost, {} pods deleted ({ended} had ended before one could look), {:.0?}",
         report.requests(),
         run.deletions.len(),
         run.took
