@@ -28,7 +28,12 @@ impl Dice {
 
 /// How often: few in every run of the tests, many in `make soak`.
 pub fn times(few: u32, many: u32) -> u32 {
-    if setting("SOAK").is_some() { many } else { few }
+    if soaks() { many } else { few }
+}
+
+/// Whether the tests may take as long as they like.
+pub fn soaks() -> bool {
+    setting("SOAK").is_some()
 }
 
 #[expect(clippy::disallowed_methods, reason = "the one place where the tests read what they are told")]

@@ -18,6 +18,7 @@ use lossless_upgrade::api::LosslessUpgrade;
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 use tokio::sync::{RwLock, Semaphore};
+use tokio::time::Instant;
 
 use crate::{own_operator, rights};
 
@@ -30,7 +31,17 @@ pub struct Case {
     place: Place,
     test: Test,
     /// How much of [`ROOM`] it takes.
-    size: u32,
+    pub size: u32,
+}
+
+impl Case {
+    /// Plays it where it stands, and says how long it took: what it waited for others is not in that.
+    pub async fn run(self, stage: &'static Stage) -> Result<(), Failed> {
+        let began = Instant::now();
+        (self.test)(stage).await?;
+        println!("    {} s for: {}", began.elapsed().as_secs(), self.name);
+        Ok(())
+    }
 }
 
 /// Four whole loads at once are what two processors carry; what hardly loads them takes half the room of one.
@@ -135,12 +146,12 @@ pub fn play(case: Case) -> Result<(), Failed> {
                 let _one = INSTALLED.read().await;
                 // Last, so that nobody who waits for the operator keeps others from their room.
                 let _room = ROOM.acquire_many(case.size).await?;
-                (case.test)(&theatre.stage).await
+                case.run(&theatre.stage).await
             }
-            Place::Outside => own_operator::play(&theatre.stage, case.test, case.size).await,
+            Place::Outside => own_operator::play(&theatre.stage, case).await,
             Place::Alone => {
                 let _everybody = INSTALLED.write().await;
-                (case.test)(&theatre.stage).await
+                case.run(&theatre.stage).await
             }
         }
     })
@@ -268,6 +279,9 @@ pub fn lossless_but(run: &Run, deleted: &[&str]) -> Result<(), Failed> {
         if !deletion.was_drained() && !deleted.contains(&deletion.uid.as_str()) {
             return Err(format!("deleted with something open: {deletion:?}").into());
         }
+        if deletion.was_overlooked() && !deleted.contains(&deletion.uid.as_str()) {
+            return Err(format!("deleted, and nobody could look what it had open: {deletion:?}").into());
+        }
         if run.deletions.iter().filter(|other| other.uid == deletion.uid).count() > 1 {
             return Err(format!("deleted twice: {deletion:?}").into());
         }
@@ -281,8 +295,9 @@ pub fn lossless_but(run: &Run, deleted: &[&str]) -> Result<(), Failed> {
         return Err(format!("taken out before the balancer had the new one: {swap:#?}").into());
     }
     REQUESTS.fetch_add(report.requests(), Ordering::Relaxed);
+    let ended = run.deletions.iter().filter(|deletion| deletion.had_ended).count();
     println!(
-        "    {} requests, 0 lost, {} pods deleted, {:.0?}",
+        "    {} requests, 0 lost, {} pods deleted ({ended} had ended before one could look), {:.0?}",
         report.requests(),
         run.deletions.len(),
         run.took

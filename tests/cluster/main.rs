@@ -63,7 +63,7 @@ fn cases() -> Vec<Case> {
         ),
         beside("another cloud's annotation, whose controller says nothing", upgrades::huawei),
         small(beside(
-            "a rolling update severs the clients of Redis, of an MQTT broker and of HAProxy",
+            "a rolling update severs the clients of Redis, of an MQTT broker, of HAProxy and of nginx",
             applications::control,
         )),
         small(beside("Redis, for clients that block, publish and subscribe", applications::redis)),

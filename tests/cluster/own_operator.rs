@@ -12,7 +12,7 @@ use libtest_mimic::Failed;
 use tokio::process::Command;
 use tokio::sync::{Mutex, RwLockWriteGuard};
 
-use crate::harness::{INSTALLED, ROOM, Test};
+use crate::harness::{Case, INSTALLED, ROOM};
 
 /// Tests of this kind that run now. While there are any, the installed operator has no pods.
 static RUNNING: Mutex<Option<Running>> = Mutex::const_new(None);
@@ -23,11 +23,11 @@ struct Running {
 }
 
 /// Plays a test beside others of its kind.
-pub async fn play(stage: &'static Stage, test: Test, size: u32) -> Result<(), Failed> {
+pub async fn play(stage: &'static Stage, case: Case) -> Result<(), Failed> {
     enter(stage).await?;
     let in_its_room = async {
-        let _room = ROOM.acquire_many(size).await?;
-        test(stage).await
+        let _room = ROOM.acquire_many(case.size).await?;
+        case.run(stage).await
     };
     // Also after a panic: the tests to come need the installed operator.
     let outcome = AssertUnwindSafe(in_its_room).catch_unwind().await;
@@ -80,6 +80,15 @@ impl Operator {
         more: &'static [&'static str],
     ) -> Result<Self, LabError> {
         Self::spawn(&format!("operator-{namespace}"), namespace, stage.cluster().kubeconfig(), more)
+    }
+
+    /// Starts one that is confined to what was bound to the lab's user without rights.
+    pub fn start_confined(
+        stage: &Stage,
+        namespace: &'static str,
+        more: &'static [&'static str],
+    ) -> Result<Self, LabError> {
+        Self::spawn(&format!("operator-{namespace}"), namespace, stage.cluster().confined_kubeconfig(), more)
     }
 
     /// Starts one that speaks through a gate.

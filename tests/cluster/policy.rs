@@ -2,7 +2,9 @@
 //! where it does not hold.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::io::Write as _;
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -17,6 +19,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use kube::Api;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use lab::balancer::Change;
+use lab::paths;
 use lab::scenario::{App, Deployed, Run, ScenarioError, Stage, until};
 use lab::watcher::Step;
 use libtest_mimic::Failed;
@@ -114,6 +117,7 @@ async fn refusals(app: &Deployed<'_>, with: &Value) -> Result<(), ScenarioError>
     let by_user = |args: &[&str], manifest: Option<&Value>| kubectl(stage, namespace, args, manifest);
     is_refused("kubectl apply", by_user(APPLY, Some(with)), "spec.replicas 2 instead of 3");
     is_refused("server-side apply", by_user(APPLY_ON_SERVER, Some(with)), "spec.replicas 2 instead of 3");
+    is_refused("helm upgrade", release(stage, namespace, with), "spec.replicas 2 instead of 3");
     let scale = ["scale", "statefulset/nginx", "--replicas=5"];
     is_refused("kubectl scale", by_user(&scale, None), "spec.replicas 5 instead of 3");
     let strategy = r#"{"spec": {"updateStrategy": {"type": "RollingUpdate"}}}"#;
@@ -126,6 +130,21 @@ async fn refusals(app: &Deployed<'_>, with: &Value) -> Result<(), ScenarioError>
     let put = api.replace_scale("nginx", &PostParams::default(), &scale).await;
     is_refused("PUT of the scale", put.map(drop).map_err(|error| error.to_string()), "0 instead of 3");
     Ok(())
+}
+
+/// Upgrades a release whose chart has nothing but this manifest: `helm upgrade --install`, as pipelines call it. The
+/// `StatefulSet` is there already and not yet the release's, so it is told to take it, its fields too.
+fn release(stage: &Stage, namespace: &str, manifest: &Value) -> Result<(), String> {
+    let chart = Path::new(paths::RUN).join(format!("chart-of-{namespace}"));
+    fs::create_dir_all(chart.join("templates")).expect("a folder for the chart");
+    let about = "apiVersion: v2\nname: shop\nversion: 1.0.0\n";
+    fs::write(chart.join("Chart.yaml"), about).expect("the chart is written");
+    fs::write(chart.join("templates/set.yaml"), manifest.to_string()).expect("the manifest is written");
+    let chart = chart.display().to_string();
+    let upgrade = ["upgrade", "--install", "shop", &chart, "-n", namespace];
+    let over = ["--take-ownership", "--force-conflicts"];
+    let outcome = stage.cluster().helm(&[&upgrade[..], &over[..]].concat());
+    outcome.map(drop).map_err(|error| error.to_string())
 }
 
 fn passes(app: &Deployed<'_>, with: &Value, without: &Value) {

@@ -3,6 +3,9 @@
 use std::time::Duration;
 
 use futures::future::{FutureExt, LocalBoxFuture};
+use k8s_openapi::api::events::v1::Event;
+use kube::Api;
+use kube::api::ListParams;
 use lab::load::{Profile, Protocol};
 use lab::prometheus::{Prometheus, Scraped};
 use lab::scenario::{App, ScenarioError, Stage, until};
@@ -10,9 +13,10 @@ use libtest_mimic::Failed;
 use serde_json::{Value, json};
 
 use crate::alerts::has_prometheus;
-use crate::applications::{LONGEST, SHORTEST, long_kept, talking};
+use crate::applications::{SHORTEST, long_kept, longest, talking, unsevered};
 use crate::harness::{as_before, begin, drains, is_in, lossless, object_is, objects, phase};
 use crate::own_operator::Operator;
+use crate::rights;
 
 const BY_PROMETHEUS: &str = "by-prometheus";
 const BY_COMMAND: &str = "by-command";
@@ -52,7 +56,7 @@ pub fn prometheus(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), F
         seen.stop().await;
         let run = run?;
         lossless(&run)?;
-        assert_eq!(run.report.severed, 0, "{}", run.report);
+        unsevered(&run)?;
         as_before(&app, "lab/haproxy:v2", &[None]).await?;
         app.remove().await?;
         Ok(())
@@ -70,17 +74,21 @@ async fn held_while_all_leave(stage: &Stage) -> Result<(), ScenarioError> {
         .await?;
     let uids = async || Ok::<_, ScenarioError>(stage.watcher().deletions(BY_PROMETHEUS).len());
     let before = uids().await?;
-    tokio::time::sleep(LONGEST).await;
+    tokio::time::sleep(longest()).await;
     let after = uids().await?;
     assert_eq!(before, after, "a pod went although nobody counted its connections");
     assert_eq!(phase(&objects(stage, BY_PROMETHEUS).get("nginx").await?), "Drain");
     Ok(())
 }
 
-/// Commands in the pods: one counts, one is a nudge at the start of the drain and is run once.
+/// Nobody listens on this port of a pod.
+const CLOSED: u16 = 9;
+
+/// Commands in the pods: one counts, one is a nudge at the start of the drain and is run once. Another nudge fails.
 pub fn exec(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), Failed>> {
     async move {
-        let _operator = Operator::start_with(stage, BY_COMMAND, &["--allow-exec"])?;
+        rights::confine(stage).await?;
+        let _operator = Operator::start_confined(stage, BY_COMMAND, &["--allow-exec"])?;
         let app = begin(stage, App::redis(BY_COMMAND), |spec: &mut Value| {
             spec["targetRef"]["name"] = json!("redis");
             spec["batches"] = json!({"size": 2});
@@ -88,7 +96,8 @@ pub fn exec(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), Failed>
                 "format": "ProcNetTcp"});
             let nudge = json!({"container": "redis", "command": ["redis-cli", "RPUSH", "nudges", "leave"]});
             spec["drain"]["probes"] = json!([{"exec": count}]);
-            spec["drain"]["onStart"] = json!([{"exec": nudge}]);
+            let to_nobody = json!({"port": CLOSED, "path": "/leave"});
+            spec["drain"]["onStart"] = json!([{"exec": nudge}, {"http": to_nobody}]);
         })
         .await?;
         let run = app
@@ -108,12 +117,29 @@ pub fn exec(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), Failed>
             })
             .await?;
         lossless(&run)?;
-        assert_eq!(run.report.severed, 0, "{}", run.report);
+        unsevered(&run)?;
+        failed_nudge_is_told(stage).await?;
+        rights::sufficed(stage).await?;
         as_before(&app, "lab/redis:v2", &[None]).await?;
         app.remove().await?;
         Ok(())
     }
     .boxed_local()
+}
+
+/// What a nudge could not do is told, and held up nobody.
+async fn failed_nudge_is_told(stage: &Stage) -> Result<(), Failed> {
+    let events: Api<Event> = Api::namespaced(stage.cluster().client(), BY_COMMAND);
+    let told = events.list(&ListParams::default()).await?.into_iter();
+    let told = told.filter(|event| event.reason.as_deref() == Some("NudgeFailed"));
+    let told: Vec<_> = told.filter_map(|event| event.note).collect();
+    for pod in ["redis-0", "redis-1"] {
+        let failure = format!("{pod}: POST :{CLOSED}/leave: ");
+        if !told.iter().any(|note| note.starts_with(&failure)) {
+            return Err(format!("no event NudgeFailed with `{failure}`: {told:#?}").into());
+        }
+    }
+    Ok(())
 }
 
 /// Whether a pod was nudged once, by what the pod itself has.

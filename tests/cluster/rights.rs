@@ -2,11 +2,16 @@
 //! against what the roles in `deploy/` grant.
 
 use std::collections::BTreeSet;
+use std::fs;
+use std::time::Duration;
 
 use lab::audit::{Right, granted, used};
-use lab::scenario::Stage;
+use lab::cluster::CONFINED;
+use lab::scenario::{Stage, until};
 use libtest_mimic::{Completion, Failed};
+use serde_json::json;
 
+use crate::harness::apply;
 use crate::writes::OPERATOR;
 
 /// Granted for what not every run of the suite comes to, each with what that is.
@@ -50,6 +55,44 @@ pub async fn judge(stage: &Stage, whole: bool) -> Result<Completion, Failed> {
             Ok(Completion::ignored_with(why))
         }
     }
+}
+
+/// Binds to the lab's user without rights what the shipped roles grant, with that to run commands in pods, which is
+/// not installed: an operator as that user shows that they are enough. The installed one gets no more by it.
+pub async fn confine(stage: &Stage) -> Result<(), Failed> {
+    let exec = fs::read_to_string(lab::paths::workspace().join("deploy/exec/rbac.yaml"))?;
+    let (role, _binding) =
+        exec.split_once("\n---\n").ok_or("deploy/exec/rbac.yaml is not a role and a binding")?;
+    stage.apply("default", role)?;
+    for role in ["lossless-upgrade", "lossless-upgrade-drain-counter", "lossless-upgrade-exec"] {
+        let of_rbac = "rbac.authorization.k8s.io";
+        let binding = json!({
+            "apiVersion": format!("{of_rbac}/v1"), "kind": "ClusterRoleBinding",
+            "metadata": {"name": format!("{CONFINED}-{role}")},
+            "roleRef": {"apiGroup": of_rbac, "kind": "ClusterRole", "name": role},
+            "subjects": [{"apiGroup": of_rbac, "kind": "User", "name": CONFINED}],
+        });
+        apply(stage, "default", &binding)?;
+    }
+    until("the roles are in force", Duration::from_secs(30), async || {
+        let question = ["auth", "can-i", "create", "pods", "--subresource=exec", "--as", CONFINED];
+        Ok(stage.cluster().kubectl(&question).map(drop).map_err(|error| error.to_string()))
+    })
+    .await?;
+    Ok(())
+}
+
+/// Whether the user without rights ran commands in pods, and was refused nothing that it tried.
+pub async fn sufficed(stage: &Stage) -> Result<(), Failed> {
+    let log = tokio::fs::read_to_string(stage.cluster().audit_log()).await?;
+    let used = used(&log, CONFINED);
+    if !used.refused.is_empty() {
+        return Err(format!("{CONFINED} has no right to what it tried: {}", list(&used.refused)).into());
+    }
+    if !used.rights.keys().any(|right| right.resource == "pods/exec") {
+        return Err(format!("{CONFINED} ran no command in a pod: {:?}", used.rights).into());
+    }
+    Ok(())
 }
 
 fn list(rights: &BTreeSet<Right>) -> String {

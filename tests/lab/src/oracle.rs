@@ -1,6 +1,6 @@
 //! The loss oracle: it is told about every request of the load and counts those that got no complete, correct
 //! answer, by kind and by cause. A request counts once something of it may have been written; a connection
-//! that the server closed while nothing was asked on it costs nobody anything.
+//! that the server closed while nothing was asked on it costs nobody anything, and is counted apart.
 
 use std::{
     collections::BTreeMap,
@@ -144,6 +144,9 @@ pub struct LossReport {
     /// Connections that the other side cut: by a reset, or in good order within an answer. Also those on which
     /// nothing was asked at that moment, which cost no request.
     pub severed: u64,
+    /// Kept HTTP connections that the other side closed in good order between two requests, before the client did.
+    /// They cost no request.
+    pub closed: u64,
     /// Complete answers, by who gave them.
     pub servers: BTreeMap<Server, u64>,
     /// The first losses, at most [`LossReport::KEPT`].
@@ -195,12 +198,13 @@ impl fmt::Display for LossReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "{} of {} requests lost in {:.1} s ({:.0} a second); {} connections severed",
+            "{} of {} requests lost in {:.1} s ({:.0} a second); {} connections severed, {} closed",
             self.lost(),
             self.requests(),
             self.elapsed.as_secs_f64(),
             self.per_second(),
-            self.severed
+            self.severed,
+            self.closed
         )?;
         for (kind, report) in &self.kinds {
             write!(f, "  {kind:<10} {:>7} requests, {:>4} lost", report.requests, report.lost())?;
@@ -225,6 +229,7 @@ pub(crate) struct Tally {
 struct Counts {
     kinds: BTreeMap<Kind, KindCounts>,
     severed: u64,
+    closed: u64,
     servers: BTreeMap<Server, u64>,
     losses: Vec<Loss>,
 }
@@ -280,12 +285,18 @@ impl Tally {
         self.counts().severed += 1;
     }
 
+    /// A kept connection was closed by the other side while nothing was asked on it.
+    pub(crate) fn closed(&self) {
+        self.counts().closed += 1;
+    }
+
     pub(crate) fn report(&self) -> LossReport {
         let counts = self.counts();
         let kinds = counts.kinds.iter().map(|(kind, counts)| (*kind, counts.report())).collect();
         LossReport {
             kinds,
             severed: counts.severed,
+            closed: counts.closed,
             servers: counts.servers.clone(),
             losses: counts.losses.clone(),
             elapsed: self.began.elapsed(),

@@ -6,6 +6,7 @@ mod connections;
 use std::{
     collections::BTreeMap,
     fs,
+    path::Path,
     pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -20,6 +21,7 @@ use kube::{
         watcher::{self, Event},
     },
 };
+use tokio::task::JoinSet;
 use tokio_util::task::AbortOnDropHandle;
 
 pub use connections::Connection;
@@ -47,14 +49,26 @@ pub struct Deletion {
     pub connections: Option<Vec<Connection>>,
     /// Connections of the kubelet's probes at that moment, which are no client's.
     pub probes: usize,
+    /// It was Ready once, so clients may have come.
+    pub had_served: bool,
+    /// Its server was known, and had ended by itself before anybody could look: it takes milliseconds where it has
+    /// nothing to do.
+    pub had_ended: bool,
 }
 
 impl Deletion {
-    /// Whether the deletion could cost nobody anything: no new connections, none open.
+    /// Whether the deletion could cost nobody anything, as far as was looked: no new connections, none open.
     #[must_use]
     pub fn was_drained(&self) -> bool {
         let idle = |backend: &Backend| backend.weight == 0 && backend.sessions == 0;
         self.backends.iter().all(idle) && self.connections.as_ref().is_none_or(Vec::is_empty)
+    }
+
+    /// Whether nobody looked for connections that there may have been, without a reason in the pod itself: then
+    /// [`Self::was_drained`] says nothing.
+    #[must_use]
+    pub fn was_overlooked(&self) -> bool {
+        self.connections.is_none() && self.had_served && !self.had_ended
     }
 }
 
@@ -100,7 +114,7 @@ struct Notes {
 }
 
 /// What is known of a pod that is there.
-#[derive(Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Known {
     ready: bool,
     terminating: bool,
@@ -121,7 +135,11 @@ impl Watcher {
     #[must_use]
     pub fn deletions(&self, namespace: &str) -> Vec<Deletion> {
         let notes = lock(&self.notes);
-        notes.deletions.iter().filter(|deletion| deletion.namespace == namespace).cloned().collect()
+        let of_namespace = notes.deletions.iter().filter(|deletion| deletion.namespace == namespace);
+        let mut deletions: Vec<_> = of_namespace.cloned().collect();
+        // Each was noted when the look at it was over.
+        deletions.sort_by_key(|deletion| deletion.at);
+        deletions
     }
 
     /// All steps of all pods seen so far, in their order.
@@ -140,6 +158,8 @@ async fn watch(client: Client, balancer: Arc<Balancer>, notes: Arc<Mutex<Notes>>
     let mut known: BTreeMap<String, Known> = BTreeMap::new();
     let pods = watcher::watcher(Api::<Pod>::all(client), watcher::Config::default()).default_backoff();
     let mut pods = pin!(pods);
+    // They end with the watch.
+    let mut looks = JoinSet::new();
     while let Some(event) = pods.next().await {
         match event {
             Ok(Event::Apply(pod) | Event::InitApply(pod)) => {
@@ -152,14 +172,21 @@ async fn watch(client: Client, balancer: Arc<Balancer>, notes: Arc<Mutex<Notes>>
                     before.ready = true;
                     note(&notes, &pod, Step::Ready);
                 }
-                if before.process.is_none() {
-                    before.process = process_of(&pod);
+                // A container that was started again has another one; in one that leaves there is no time to look.
+                let leaves = pod.metadata.deletion_timestamp.is_some();
+                if before.process.is_none_or(|process| !leaves && has_ended(process)) {
+                    before.process = process_of(&pod).or(before.process);
                 }
-                if !before.terminating && pod.metadata.deletion_timestamp.is_some() {
+                if !before.terminating && leaves {
                     before.terminating = true;
                     note(&notes, &pod, Step::Terminating);
-                    let deletion = look(&pod, uid, before.process, &balancer).await;
-                    lock(&notes).deletions.push(deletion);
+                    // Beside what comes next: the servers of a whole batch end within the same milliseconds.
+                    let (before, balancer, notes) = (*before, Arc::clone(&balancer), Arc::clone(&notes));
+                    looks.spawn(async move {
+                        let deletion = look(&pod, uid, before, &balancer).await;
+                        lock(&notes).deletions.push(deletion);
+                    });
+                    while looks.try_join_next().is_some() {}
                 }
             }
             Ok(Event::Delete(pod)) => {
@@ -184,17 +211,32 @@ fn note(notes: &Mutex<Notes>, pod: &Pod, step: Step) {
 }
 
 /// The pod's own connections come first: they are what changes within milliseconds.
-async fn look(pod: &Pod, uid: String, process: Option<u32>, balancer: &Balancer) -> Deletion {
+async fn look(pod: &Pod, uid: String, known: Known, balancer: &Balancer) -> Deletion {
     let at = clock::now();
-    let found = match process {
+    let found = match known.process {
         Some(process) => connections::look(process, &serving_ports(pod)).await,
         None => None,
     };
+    let had_ended = known.process.is_some() && found.is_none();
     let (connections, probes) = found.unzip();
     let mut backends = balancer.backends().await;
     backends.retain(|backend| backend.uid == uid);
     let namespace = pod.namespace().unwrap_or_default();
-    Deletion { namespace, pod: pod.name_any(), uid, at, backends, connections, probes: probes.unwrap_or(0) }
+    Deletion {
+        namespace,
+        pod: pod.name_any(),
+        uid,
+        at,
+        backends,
+        connections,
+        probes: probes.unwrap_or(0),
+        had_served: known.ready,
+        had_ended,
+    }
+}
+
+fn has_ended(process: u32) -> bool {
+    !Path::new(&format!("/proc/{process}")).exists()
 }
 
 pub(crate) fn is_ready(pod: &Pod) -> bool {
@@ -226,9 +268,8 @@ pub(crate) fn process_of(pod: &Pod) -> Option<u32> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_pod_without_connections_that_no_listener_sends_to_was_drained() {
-        let deletion = |connections| Deletion {
+    fn deletion(connections: Option<Vec<Connection>>) -> Deletion {
+        Deletion {
             namespace: "shop".to_owned(),
             pod: "web-0".to_owned(),
             uid: "u".to_owned(),
@@ -236,9 +277,23 @@ mod tests {
             backends: Vec::new(),
             connections,
             probes: 0,
-        };
+            had_served: true,
+            had_ended: false,
+        }
+    }
+
+    #[test]
+    fn a_pod_without_connections_that_no_listener_sends_to_was_drained() {
         let open = Connection { ends: "0A00F40A:0050 0100F40A:A1B2".to_owned(), holder: None };
         assert!(deletion(Some(Vec::new())).was_drained() && deletion(None).was_drained());
         assert!(!deletion(Some(vec![open])).was_drained());
+    }
+
+    #[test]
+    fn a_pod_that_nobody_looked_into_was_overlooked_unless_it_never_served_or_had_ended() {
+        assert!(deletion(None).was_overlooked());
+        assert!(!deletion(Some(Vec::new())).was_overlooked());
+        assert!(!Deletion { had_served: false, ..deletion(None) }.was_overlooked());
+        assert!(!Deletion { had_ended: true, ..deletion(None) }.was_overlooked());
     }
 }

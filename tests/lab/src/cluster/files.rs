@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use serde_json::{Value, json};
 
-use super::{NODE, certificates, node, parts::User};
+use super::{CONFINED, NODE, certificates, node, parts::User};
 use crate::{
     error::{AtPath, LabError},
     images,
@@ -54,7 +54,7 @@ fn kubeconfig(user: User) -> Value {
 /// The service accounts of these namespaces are operators under test, whose reads are of interest too.
 const OPERATORS: [&str; 2] = ["lossless-upgrade-system", "chart"];
 
-/// Every write, once it is answered, without its body; reads only of the operators.
+/// Every write, once it is answered, without its body; reads only of the operators, and of the one user like them.
 fn audit_policy() -> Value {
     json!({
         "apiVersion": "audit.k8s.io/v1",
@@ -62,6 +62,7 @@ fn audit_policy() -> Value {
         "omitStages": ["RequestReceived"],
         "rules": [
             {"level": "Metadata", "userGroups": OPERATORS.map(|name| format!("system:serviceaccounts:{name}"))},
+            {"level": "Metadata", "users": [CONFINED]},
             {"level": "None", "verbs": ["get", "list", "watch"]},
             {"level": "Metadata"},
         ],
@@ -170,6 +171,7 @@ impl User {
             Self::Scheduler => ("system:kube-scheduler".to_owned(), ""),
             Self::Kubelet => (format!("system:node:{NODE}"), "system:nodes"),
             Self::KubeProxy => ("system:kube-proxy".to_owned(), ""),
+            Self::Confined => (CONFINED.to_owned(), ""),
         };
         format!("{},{name},{name},{group}", self.token())
     }

@@ -35,6 +35,9 @@ pub const NODE: &str = "lab";
 /// The address of the node and of the bridge that the pods are on.
 pub const NODE_ADDRESS: &str = "10.244.0.1";
 
+/// A user with no rights but those that a test binds to this name.
+pub const CONFINED: &str = "lab-confined";
+
 /// From built binaries each of these takes 2 to 6 s on 2 idle cores.
 const START_LIMIT: Duration = Duration::from_secs(90);
 
@@ -119,8 +122,14 @@ impl Cluster {
         kubeconfig()
     }
 
+    /// A kubeconfig of [`CONFINED`].
+    #[must_use]
+    pub fn confined_kubeconfig(&self) -> PathBuf {
+        Path::new(paths::RUN).join(parts::User::Confined.kubeconfig_name())
+    }
+
     /// JSON lines, level Metadata, one for each write that the API server has answered, and for each read of an
-    /// operator that runs in the cluster.
+    /// operator that runs in the cluster or as [`CONFINED`].
     #[must_use]
     pub fn audit_log(&self) -> PathBuf {
         paths::logs().join("audit.log")

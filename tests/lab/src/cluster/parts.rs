@@ -40,11 +40,18 @@ pub(super) enum User {
     Scheduler,
     Kubelet,
     KubeProxy,
+    Confined,
 }
 
 impl User {
-    pub(super) const ALL: [Self; 5] =
-        [Self::Admin, Self::ControllerManager, Self::Scheduler, Self::Kubelet, Self::KubeProxy];
+    pub(super) const ALL: [Self; 6] = [
+        Self::Admin,
+        Self::ControllerManager,
+        Self::Scheduler,
+        Self::Kubelet,
+        Self::KubeProxy,
+        Self::Confined,
+    ];
 
     pub(super) const fn short_name(self) -> &'static str {
         match self {
@@ -53,6 +60,7 @@ impl User {
             Self::Scheduler => "scheduler",
             Self::Kubelet => "kubelet",
             Self::KubeProxy => "proxy",
+            Self::Confined => "confined",
         }
     }
 

@@ -52,26 +52,43 @@ pub(super) enum Outcome {
 /// An open connection. Dropping it closes it.
 pub(super) struct Connection {
     sender: SendRequest<Empty<Bytes>>,
-    cut: Arc<Cut>,
+    end: Arc<End>,
+    /// Nothing more was to come: the server was asked to close it, or an answer failed, which is counted as that.
+    done: bool,
 }
 
-/// Counts a connection that the other side cut, once: hyper tells it to the one who asks, or to the one who
+/// Counts a connection that the other side ended, once: hyper tells it to the one who asks, or to the one who
 /// drives the connection, or to both.
-struct Cut {
+struct End {
     tally: Arc<Tally>,
     counted: AtomicBool,
 }
 
-impl Cut {
-    fn count(&self) {
+impl End {
+    fn severed(&self) {
         if !self.counted.swap(true, Ordering::Relaxed) {
             self.tally.severed();
+        }
+    }
+
+    fn closed(&self) {
+        if !self.counted.swap(true, Ordering::Relaxed) {
+            self.tally.closed();
+        }
+    }
+}
+
+impl Drop for Connection {
+    /// Only here the client lets go: what has ended by now was ended by the server.
+    fn drop(&mut self) {
+        if self.sender.is_closed() && !self.done {
+            self.end.closed();
         }
     }
 }
 
 impl Connection {
-    /// Opens one. A later cut by the other side is counted in `tally`.
+    /// Opens one. If the other side ends it, that is counted in `tally`.
     pub(super) async fn open(address: SocketAddr, tally: &Arc<Tally>) -> Result<Self, Cause> {
         let stream = match timeout(CONNECT, TcpStream::connect(address)).await {
             Err(_) => return Err(Cause::ConnectTimeout),
@@ -81,23 +98,27 @@ impl Connection {
         stream.set_nodelay(true).map_err(|error| of_io(&error))?;
         let handshake = http1::handshake(TokioIo::new(stream)).await;
         let (sender, connection) = handshake.map_err(|error| of_hyper(&error))?;
-        let cut = Arc::new(Cut { tally: Arc::clone(tally), counted: AtomicBool::new(false) });
-        let idle = Arc::clone(&cut);
+        let end = Arc::new(End { tally: Arc::clone(tally), counted: AtomicBool::new(false) });
+        let idle = Arc::clone(&end);
         tokio::spawn(async move {
             if let Err(error) = connection.await
                 && !error.is_canceled()
             {
-                idle.count();
+                idle.severed();
             }
         });
-        Ok(Self { sender, cut })
+        Ok(Self { sender, end, done: false })
     }
 
     /// Asks and reads to the end of the answer, at most until `deadline`.
     pub(super) async fn ask(&mut self, path: &str, host: &str, after: After, deadline: Instant) -> Outcome {
+        self.done = after == After::Close;
         let outcome = self.exchange(path, host, after, deadline).await;
-        if let Outcome::Lost(Cause::Closed | Cause::Reset | Cause::Truncated) = outcome {
-            self.cut.count();
+        if let Outcome::Lost(cause) = outcome {
+            self.done = true;
+            if matches!(cause, Cause::Closed | Cause::Reset | Cause::Truncated) {
+                self.end.severed();
+            }
         }
         outcome
     }

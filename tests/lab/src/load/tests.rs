@@ -78,6 +78,11 @@ async fn whole_answers_are_no_loss_and_say_who_gave_them() {
     let server = Server { pod: "web-0".to_owned(), version: "v1".to_owned() };
     assert_eq!(report.servers[&server], report.requests());
     assert!(report.kinds.values().all(|kind| kind.completed == kind.requests));
+    assert_eq!(
+        (report.severed, report.closed),
+        (0, 0),
+        "each connection was the client's to close: {report}"
+    );
 }
 
 #[tokio::test]
@@ -98,6 +103,7 @@ async fn a_close_without_an_answer_is_a_loss() {
     let report = run(address, Profile { keep_alive_per_second: 100.0, ..none() }).await;
     assert_all_lost(&report, Kind::KeepAlive, Cause::Closed);
     assert!(report.severed > 0);
+    assert_eq!(report.closed, 0, "a cut is counted once: {report}");
 }
 
 #[tokio::test]
@@ -143,7 +149,7 @@ async fn an_answer_of_unknown_length_is_a_loss() {
 }
 
 #[tokio::test]
-async fn a_kept_connection_closed_between_requests_costs_nothing() {
+async fn a_kept_connection_closed_between_requests_costs_nothing_and_is_counted_apart() {
     let address = server(|mut stream| async move {
         request(&mut stream).await;
         stream.write_all(WHOLE).await.unwrap();
@@ -153,5 +159,6 @@ async fn a_kept_connection_closed_between_requests_costs_nothing() {
     let report = run(address, Profile { keep_alive_per_second: 40.0, ..none() }).await;
     assert_eq!(report.lost(), 0, "{report}");
     assert_eq!(report.severed, 0, "{report}");
+    assert!(report.closed > 3, "{report}");
     assert!(report.requests() > 5);
 }
