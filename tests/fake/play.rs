@@ -35,7 +35,7 @@ const LIMIT: Duration = Duration::from_hours(1);
 /// How long the first process lives on beside the second.
 const BOTH: Duration = Duration::from_secs(20);
 /// The replicas before and after.
-const REPLICAS: u32 = 3;
+pub const REPLICAS: u32 = 3;
 
 /// What is upgraded, and by whom.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +47,8 @@ pub enum Story {
     /// At this time a second process begins, with another clock. The first one goes on beside it for
     /// a while, and its writes come late.
     TakenOver { after: Duration, skew: SignedDuration, late: Duration },
+    /// At this time the node of this pod is lost, if it has one.
+    NodeLost { after: Duration, ordinal: u32 },
 }
 
 /// How it ended: the same whatever went wrong.
@@ -76,6 +78,8 @@ pub struct Played {
     pub happened: bool,
     pub calls: Vec<Made>,
     pub events: BTreeMap<Resource, usize>,
+    /// Whether a node was lost.
+    pub lost: bool,
 }
 
 /// Plays a story.
@@ -138,7 +142,7 @@ async fn perform(story: Story, plan: Plan) -> Played {
     let began = tokio::time::Instant::now();
     let mut died = server.died();
     let mut processes = vec![Process::start(&server, 1, SignedDuration::ZERO)];
-    let (mut restart, mut quiet, mut ended, mut taken_over) = (None, 0, None, false);
+    let (mut restart, mut quiet, mut ended, mut taken_over, mut lost) = (None, 0, None, false, None);
     while quiet < REST && began.elapsed() < LIMIT && ended.is_none() {
         tick(&server, &mut cluster).await;
         for process in &mut processes {
@@ -165,6 +169,12 @@ async fn perform(story: Story, plan: Plan) -> Played {
                 processes.remove(0).kill();
             }
         }
+        if let Story::NodeLost { after, ordinal } = story
+            && lost.is_none()
+            && began.elapsed() >= after
+        {
+            lost = Some(server.with(|store, now| cluster.lose_node(store, ordinal, now)));
+        }
         quiet = if is_over(&server) { quiet + 1 } else { 0 };
     }
     let took = began.elapsed();
@@ -180,6 +190,7 @@ async fn perform(story: Story, plan: Plan) -> Played {
         happened: server.happened(),
         calls: server.calls(),
         events: server.events(),
+        lost: lost == Some(true),
     }
 }
 
