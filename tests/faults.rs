@@ -19,8 +19,9 @@ use jiff::SignedDuration;
 /// What the API server may say instead of an answer.
 const CODES: [u16; 9] = [401, 404, 409, 410, 422, 429, 500, 503, 504];
 
-/// How old a stale read is: older than the cluster's controllers and the load balancer need.
-const STALE: Duration = Duration::from_secs(2);
+/// How old a stale read is: what the latest write left behind, what the cluster's controllers and the load
+/// balancer need, what a batch needs.
+const AGES: [Duration; 3] = [Duration::from_millis(500), Duration::from_secs(2), Duration::from_secs(20)];
 
 /// Plays the story with each of these and holds each to the undisturbed one.
 fn matrix(calm: &Played, stories: &[(Story, Plan)]) {
@@ -122,18 +123,38 @@ fn first_of_its_kind(calm: &Played, is: impl Fn(CallId) -> bool) -> Vec<CallId> 
     calm.calls.iter().filter(|made| first(made)).map(|made| made.id).collect()
 }
 
-/// There are more reads than can be tried with each code: each is tried with the next four of them.
+/// `SOAK=1` plays everything that can go wrong with each read: more than half an hour.
+#[expect(clippy::disallowed_methods, reason = "a setting of the test, not of the program")]
+fn soaks() -> bool {
+    std::env::var("SOAK").is_ok_and(|soak| soak == "1")
+}
+
+/// What can go wrong with a read, each refusal followed by a stale answer: a watch is never stale.
+fn of_reads(verb: Verb) -> Vec<Fault> {
+    let refusals = CODES.map(Fault::Refused).into_iter().chain([Fault::LostRequest]);
+    if verb == Verb::Watch {
+        return refusals.collect();
+    }
+    let stale = AGES.map(Fault::Stale);
+    refusals.zip(stale.into_iter().cycle()).flat_map(|(refusal, stale)| [refusal, stale]).collect()
+}
+
+/// Each read of the run goes wrong, in one way: the next one among the reads of its kind, so that of the kinds
+/// that are read over a hundred times each meets everything several times, in other moments. `SOAK=1` tries
+/// each way at each read.
 #[test]
 fn a_read_that_is_refused_stale_or_gets_no_answer_changes_nothing_about_the_end() {
     let calm = play(Story::Good, Plan::Nothing);
-    let mut codes = CODES.into_iter().cycle();
-    let mut plans = Vec::new();
-    for id in first_of_its_kind(&calm, |id| !id.verb.is_write()) {
-        plans.extend(codes.by_ref().take(4).map(|code| Plan::Call(id, Fault::Refused(code))));
-        plans.push(Plan::Call(id, Fault::LostRequest));
-        if id.verb != Verb::Watch {
-            plans.push(Plan::Call(id, Fault::Stale(STALE)));
-        }
+    let reads = calm.calls.iter().map(|made| made.id).filter(|id| !id.verb.is_write());
+    let (mut kinds, mut plans) = (BTreeMap::new(), Vec::new());
+    for id in reads {
+        // Kinds of which there are few reads do not all begin with the same fault.
+        let known = kinds.len();
+        let kind = *kinds.entry(CallId { nth: 0, ..id }).or_insert(known);
+        let faults = of_reads(id.verb);
+        let most = if soaks() { faults.len() } else { 1 };
+        let next = faults.iter().cycle().skip(id.nth + kind).take(most);
+        plans.extend(next.map(|fault| Plan::Call(id, *fault)));
     }
     matrix(&calm, &good(plans));
 }
