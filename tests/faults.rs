@@ -12,7 +12,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use fake::call::{Resource, Verb};
-use fake::fault::{CallId, EventId, Fault, Made, Plan, Trouble};
+use fake::cluster::NAME;
+use fake::fault::{BESIDE, CallId, EventId, Fault, Made, Plan, Trouble};
 use fake::play::{End, Played, REPLICAS, Story, alone, careless, play};
 use jiff::SignedDuration;
 
@@ -229,6 +230,37 @@ fn tries_at_an_api_server_that_refuses_everything_become_rare() {
         let looks = calls.get(&(Verb::Get, Resource::Upgrades)).copied().unwrap_or_default();
         assert!((5..=12).contains(&looks), "{calls:?}");
     }
+}
+
+#[test]
+fn an_object_that_cannot_be_looked_at_is_let_be_longer_and_longer_and_the_one_beside_it_keeps_its_pace() {
+    let calm = play(Story::Good, Plan::Nothing);
+    let played = play(Story::Good, Plan::Beside { code: 500 });
+    assert_eq!((&played.end, &played.violations), (&calm.end, &Vec::new()));
+    assert!(played.took <= calm.took + Duration::from_secs(1), "{:?}, calm {:?}", played.took, calm.took);
+    let waits = |name: &str| -> Vec<f64> {
+        played.backed_off.iter().filter_map(|(_, waits)| waits.get(name).copied()).collect()
+    };
+    assert_eq!(waits(NAME), [] as [f64; 0]);
+    let waits = waits(BESIDE);
+    assert!(waits.is_sorted() && waits.first() < waits.last(), "{waits:?}");
+    assert_eq!(waits.last(), Some(&60.0), "{waits:?}");
+}
+
+#[test]
+fn the_back_off_is_shown_while_the_api_server_refuses_and_not_before_or_after() {
+    let (from, length) = (Duration::from_secs(30), Duration::from_mins(5));
+    let played = play(Story::Good, Plan::Outage { from, length, code: 503 });
+    assert_eq!(played.end.phase, "Succeeded");
+    let shown = |at: &Duration| *at > from + length / 2 && *at < from + length;
+    // The last wait before the end is a minute.
+    let hidden = |at: &Duration| *at < from || *at > from + length + Duration::from_secs(70);
+    let of = |is: &dyn Fn(&Duration) -> bool| -> Vec<_> {
+        played.backed_off.iter().filter(|(at, _)| is(at)).map(|(_, waits)| waits.get(NAME)).collect()
+    };
+    let (shown, hidden) = (of(&shown), of(&hidden));
+    assert!(!shown.is_empty() && shown.iter().all(|wait| *wait == Some(&60.0)), "{shown:?}");
+    assert!(hidden.len() > 20 && hidden.iter().all(Option::is_none), "{hidden:?}");
 }
 
 #[test]

@@ -213,7 +213,7 @@ impl Server {
         let phase = phase.and_then(|object| object["status"]["phase"].as_str()).unwrap_or("None").to_owned();
         let at = state.story.map_or(Duration::ZERO, |story| story.elapsed());
         state.calls.push(Made { id, phase, at });
-        let fault = state.plan.fault(id, at);
+        let fault = state.plan.fault(id, &call.name, at);
         state.happened |= fault.is_some();
         fault
     }
