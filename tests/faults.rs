@@ -3,6 +3,8 @@
 #![allow(missing_docs, reason = "tests are named as sentences")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests fail tests")]
 
+#[path = "faults/client.rs"]
+mod client;
 mod conformance;
 mod fake;
 
