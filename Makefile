@@ -47,7 +47,8 @@ unit: ## Run the tests that need no cluster
 cluster: build ## Run the tests on a real cluster (root, Linux; else SKIPPED)
 	cargo test --no-fail-fast --workspace --test traces --test cloud --test chart --test cluster
 
-soak: build ## Kill the operator 30 times at random moments under load (root, Linux); SEED=n plays one again
+soak: build ## Each fault at each read; kill the operator 30 times under load (root, Linux); SEED=n plays one again
+	SOAK=1 cargo test --test faults -- a_read_that
 	SOAK=1 cargo test --test cluster -- "killed at random"
 
 bench: build binaries ## Measure the release build: start, memory, kubectl lu (root, Linux)

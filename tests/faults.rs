@@ -3,6 +3,8 @@
 #![allow(missing_docs, reason = "tests are named as sentences")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests fail tests")]
 
+#[path = "faults/client.rs"]
+mod client;
 mod conformance;
 mod fake;
 
@@ -12,17 +14,26 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use fake::call::{Resource, Verb};
-use fake::fault::{CallId, EventId, Fault, Made, Plan, Trouble};
-use fake::play::{Played, Story, alone, careless, play};
+use fake::cluster::NAME;
+use fake::fault::{BESIDE, CallId, EventId, Fault, Made, Plan, Trouble};
+use fake::play::{End, Played, REPLICAS, Story, alone, careless, play};
 use jiff::SignedDuration;
 
 /// What the API server may say instead of an answer.
 const CODES: [u16; 9] = [401, 404, 409, 410, 422, 429, 500, 503, 504];
-/// How old a stale read is: older than the cluster's controllers and the load balancer need.
-const STALE: Duration = Duration::from_secs(2);
 
-/// Plays the story with each of these, on all processors, and holds each to the undisturbed one.
+/// How old a stale read is: what the latest write left behind, what the cluster's controllers and the load
+/// balancer need, what a batch needs.
+const AGES: [Duration; 3] = [Duration::from_millis(500), Duration::from_secs(2), Duration::from_secs(20)];
+
+/// Plays the story with each of these and holds each to the undisturbed one.
 fn matrix(calm: &Played, stories: &[(Story, Plan)]) {
+    println!("    undisturbed it takes {:?}", calm.took);
+    judged(stories, |story, plan, played| difference(story, plan, played, calm));
+}
+
+/// Plays each of these, on all processors, and says what is wrong.
+fn judged(stories: &[(Story, Plan)], wrong: impl Fn(Story, Plan, &Played) -> Option<String> + Sync) {
     let stories: Vec<_> = stories.iter().copied().step_by(every()).collect();
     let (next, failures) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     let slowest = Mutex::new(Duration::ZERO);
@@ -31,7 +42,7 @@ fn matrix(calm: &Played, stories: &[(Story, Plan)]) {
             scope.spawn(|| {
                 while let Some((story, plan)) = stories.get(next.fetch_add(1, Ordering::Relaxed)).copied() {
                     let played = play(story, plan);
-                    failures.lock().unwrap().extend(difference(story, plan, &played, calm));
+                    failures.lock().unwrap().extend(wrong(story, plan, &played));
                     let mut slowest = slowest.lock().unwrap();
                     *slowest = slowest.max(played.took);
                 }
@@ -40,7 +51,7 @@ fn matrix(calm: &Played, stories: &[(Story, Plan)]) {
     });
     let failures = failures.into_inner().unwrap();
     let (runs, slowest) = (stories.len(), slowest.into_inner().unwrap());
-    println!("    {runs} runs; undisturbed it takes {:?}, the slowest took {slowest:?}", calm.took);
+    println!("    {runs} runs, the slowest took {slowest:?}");
     assert!(failures.is_empty(), "{} of {runs} failed:\n{}", failures.len(), failures.join("\n"));
 }
 
@@ -65,7 +76,11 @@ fn difference(story: Story, plan: Plan, played: &Played, calm: &Played) -> Optio
     } else {
         return None;
     };
-    Some(format!("{story:?} {plan:?}: after {:?}: {what}\n{}", played.took, played.status["message"]))
+    Some(format!("{}: {what}", told(story, plan, played)))
+}
+
+fn told(story: Story, plan: Plan, played: &Played) -> String {
+    format!("{story:?} {plan:?}: after {:?}: {}", played.took, played.status["message"])
 }
 
 fn writes(calm: &Played) -> impl Iterator<Item = CallId> {
@@ -111,18 +126,38 @@ fn first_of_its_kind(calm: &Played, is: impl Fn(CallId) -> bool) -> Vec<CallId> 
     calm.calls.iter().filter(|made| first(made)).map(|made| made.id).collect()
 }
 
-/// There are more reads than can be tried with each code: each is tried with the next four of them.
+/// `SOAK=1` plays everything that can go wrong with each read: more than half an hour.
+#[expect(clippy::disallowed_methods, reason = "a setting of the test, not of the program")]
+fn soaks() -> bool {
+    std::env::var("SOAK").is_ok_and(|soak| soak == "1")
+}
+
+/// What can go wrong with a read, each refusal followed by a stale answer: a watch is never stale.
+fn of_reads(verb: Verb) -> Vec<Fault> {
+    let refusals = CODES.map(Fault::Refused).into_iter().chain([Fault::LostRequest]);
+    if verb == Verb::Watch {
+        return refusals.collect();
+    }
+    let stale = AGES.map(Fault::Stale);
+    refusals.zip(stale.into_iter().cycle()).flat_map(|(refusal, stale)| [refusal, stale]).collect()
+}
+
+/// Each read of the run goes wrong, in one way: the next one among the reads of its kind, so that of the kinds
+/// that are read over a hundred times each meets everything several times, in other moments. `SOAK=1` tries
+/// each way at each read.
 #[test]
 fn a_read_that_is_refused_stale_or_gets_no_answer_changes_nothing_about_the_end() {
     let calm = play(Story::Good, Plan::Nothing);
-    let mut codes = CODES.into_iter().cycle();
-    let mut plans = Vec::new();
-    for id in first_of_its_kind(&calm, |id| !id.verb.is_write()) {
-        plans.extend(codes.by_ref().take(4).map(|code| Plan::Call(id, Fault::Refused(code))));
-        plans.push(Plan::Call(id, Fault::LostRequest));
-        if id.verb != Verb::Watch {
-            plans.push(Plan::Call(id, Fault::Stale(STALE)));
-        }
+    let reads = calm.calls.iter().map(|made| made.id).filter(|id| !id.verb.is_write());
+    let (mut kinds, mut plans) = (BTreeMap::new(), Vec::new());
+    for id in reads {
+        // Kinds of which there are few reads do not all begin with the same fault.
+        let known = kinds.len();
+        let kind = *kinds.entry(CallId { nth: 0, ..id }).or_insert(known);
+        let faults = of_reads(id.verb);
+        let most = if soaks() { faults.len() } else { 1 };
+        let next = faults.iter().cycle().skip(id.nth + kind).take(most);
+        plans.extend(next.map(|fault| Plan::Call(id, *fault)));
     }
     matrix(&calm, &good(plans));
 }
@@ -197,6 +232,75 @@ fn tries_at_an_api_server_that_refuses_everything_become_rare() {
         let looks = calls.get(&(Verb::Get, Resource::Upgrades)).copied().unwrap_or_default();
         assert!((5..=12).contains(&looks), "{calls:?}");
     }
+}
+
+#[test]
+fn an_object_that_cannot_be_looked_at_is_let_be_longer_and_longer_and_the_one_beside_it_keeps_its_pace() {
+    let calm = play(Story::Good, Plan::Nothing);
+    let played = play(Story::Good, Plan::Beside { code: 500 });
+    assert_eq!((&played.end, &played.violations), (&calm.end, &Vec::new()));
+    assert!(played.took <= calm.took + Duration::from_secs(1), "{:?}, calm {:?}", played.took, calm.took);
+    let waits = |name: &str| -> Vec<f64> {
+        played.backed_off.iter().filter_map(|(_, waits)| waits.get(name).copied()).collect()
+    };
+    assert_eq!(waits(NAME), [] as [f64; 0]);
+    let waits = waits(BESIDE);
+    assert!(waits.is_sorted() && waits.first() < waits.last(), "{waits:?}");
+    assert_eq!(waits.last(), Some(&60.0), "{waits:?}");
+}
+
+#[test]
+fn the_back_off_is_shown_while_the_api_server_refuses_and_not_before_or_after() {
+    let (from, length) = (Duration::from_secs(30), Duration::from_mins(5));
+    let played = play(Story::Good, Plan::Outage { from, length, code: 503 });
+    assert_eq!(played.end.phase, "Succeeded");
+    let shown = |at: &Duration| *at > from + length / 2 && *at < from + length;
+    // The last wait before the end is a minute.
+    let hidden = |at: &Duration| *at < from || *at > from + length + Duration::from_secs(70);
+    let of = |is: &dyn Fn(&Duration) -> bool| -> Vec<_> {
+        played.backed_off.iter().filter(|(at, _)| is(at)).map(|(_, waits)| waits.get(NAME)).collect()
+    };
+    let (shown, hidden) = (of(&shown), of(&hidden));
+    assert!(!shown.is_empty() && shown.iter().all(|wait| *wait == Some(&60.0)), "{shown:?}");
+    assert!(hidden.len() > 20 && hidden.iter().all(Option::is_none), "{hidden:?}");
+}
+
+#[test]
+fn a_node_that_is_lost_holds_the_run_until_its_pod_is_gone_and_no_other_pod_goes_meanwhile() {
+    let calm = play(Story::Good, Plan::Nothing);
+    let mut stories = Vec::new();
+    for after in (1..calm.took.as_secs()).step_by(5).map(Duration::from_secs) {
+        for ordinal in 0..=REPLICAS {
+            stories.push((Story::NodeLost { after, ordinal }, Plan::Nothing));
+        }
+    }
+    judged(&stories, |story, plan, played| {
+        let wrong = node_lost(played, &calm)?;
+        Some(format!("{}: {wrong}", told(story, plan, played)))
+    });
+}
+
+/// What is not as it should be where a node was lost.
+fn node_lost(played: &Played, calm: &Played) -> Option<String> {
+    if !played.violations.is_empty() {
+        return Some(format!("{:#?}", played.violations));
+    }
+    if !played.lost {
+        return (played.end != calm.end).then(|| format!("no node was lost: {:#?}", played.end));
+    }
+    let End { outcomes, pods, replicas, weights, .. } = &played.end;
+    let message = played.status["message"].as_str().unwrap_or_default();
+    // The batch whose node it is did not stay good, and a pod that is not there for the moment between two of
+    // its name, long after the time to verify it, counts as one that cannot be made.
+    let given_up = message.contains("is not Ready any more") || message.contains("does not exist");
+    let ends = match outcomes.last().map(String::as_str) {
+        // Whether its pod goes by our hand, and which other batches are taken back, is as the moment wants it.
+        Some("Succeeded") => *pods == calm.end.pods,
+        Some("RolledBack" | "Blocked") => given_up && pods.iter().all(|[_, image, _]| image == "app:1"),
+        Some(_) | None => false,
+    };
+    let as_before = (replicas, weights) == (&calm.end.replicas, &calm.end.weights);
+    (!ends || !as_before).then(|| format!("{:#?}", played.end))
 }
 
 #[test]

@@ -4,6 +4,7 @@
 
 mod deleting;
 mod status;
+mod versions;
 mod watching;
 mod writing;
 
@@ -37,6 +38,9 @@ pub const CHECKS: &[Check] = &[
     ("a strategic merge patch finds a container by its name", writing::strategic),
     ("an ephemeral container comes once, stays as it is, and a dry run leaves none", writing::ephemeral),
     ("the record of who wrote an annotation moves with each write of that manager", writing::managed_fields),
+    ("a strategic merge patch under an old version is refused", versions::strategic),
+    ("a JSON patch that tests for an old version is refused", versions::json_patch),
+    ("an ephemeral container under an old version of its pod is refused", versions::ephemeral),
     ("a delete of another identity or an old version is refused", deleting::preconditions),
     ("a finalizer holds a deletion until it is taken off", deleting::finalizer),
     ("a list by labels has what has them", watching::labels),

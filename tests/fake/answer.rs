@@ -31,6 +31,15 @@ impl Refused {
         Self { code: 400, reason: "BadRequest", message: message.into() }
     }
 
+    /// What only a node could answer, where the node does not.
+    pub fn unreachable() -> Self {
+        Self {
+            code: 500,
+            reason: "InternalError",
+            message: "dial tcp 10.0.0.9:10250: i/o timeout".to_owned(),
+        }
+    }
+
     pub fn expired(version: u64) -> Self {
         Self { code: 410, reason: "Expired", message: format!("too old resource version: {version}") }
     }

@@ -77,17 +77,27 @@ pub enum Plan {
         length: Duration,
         code: u16,
     },
+    /// There is a second object, [`BESIDE`] the one that is upgraded, and every call about it is refused.
+    Beside {
+        code: u16,
+    },
 }
 
+/// The name of the second object.
+pub const BESIDE: &str = "wiki";
+
 impl Plan {
-    /// What goes wrong with this call, `at` this time of the story.
-    pub fn fault(self, call: CallId, at: Duration) -> Option<Fault> {
+    /// What goes wrong with this call about an object of this name, `at` this time of the story.
+    pub fn fault(self, call: CallId, name: &str, at: Duration) -> Option<Fault> {
         match self {
+            Self::Beside { code } if name == BESIDE => Some(Fault::Refused(code)),
             Self::Call(id, fault) if id == call => Some(fault),
             Self::Outage { from, length, code } if at >= from && at < from + length => {
                 Some(Fault::Refused(code))
             }
-            Self::Nothing | Self::Call(..) | Self::Event(..) | Self::Outage { .. } => None,
+            Self::Nothing | Self::Call(..) | Self::Event(..) | Self::Outage { .. } | Self::Beside { .. } => {
+                None
+            }
         }
     }
 
@@ -95,7 +105,9 @@ impl Plan {
     pub fn trouble(self, event: EventId) -> Option<Trouble> {
         match self {
             Self::Event(id, trouble) if id == event => Some(trouble),
-            Self::Nothing | Self::Call(..) | Self::Event(..) | Self::Outage { .. } => None,
+            Self::Nothing | Self::Call(..) | Self::Event(..) | Self::Outage { .. } | Self::Beside { .. } => {
+                None
+            }
         }
     }
 }

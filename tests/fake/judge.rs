@@ -2,10 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use jiff::{SignedDuration, Timestamp};
+
 use super::OPERATOR;
 use super::call::Resource;
-use super::cluster::{Balancer, Clients, NAMESPACE, is_ready, name, uid, weightless};
-use super::store::Store;
+use super::cluster::{Balancer, Clients, NAMESPACE, Nodes, is_ready, name, uid, weightless};
+use super::store::{Deletion, Store};
+
+/// What was on its way when a node was lost is made all the same, also by the StatefulSet controller.
+const ON_ITS_WAY: SignedDuration = SignedDuration::from_secs(1);
 
 /// Sees everything.
 #[derive(Default)]
@@ -22,7 +27,7 @@ pub struct Judge {
 }
 
 impl Judge {
-    pub fn look(&mut self, store: &Store, balancer: &Balancer, clients: &Clients) {
+    pub fn look(&mut self, store: &Store, balancer: &Balancer, clients: &Clients, nodes: &Nodes) {
         for deletion in &store.deletions[self.looked_at..] {
             let pod = &deletion.object;
             let (uid, name) = (uid(pod), name(pod));
@@ -33,6 +38,9 @@ impl Judge {
             }
             if balancer.attached.contains_key(uid) {
                 self.violations.push(format!("{name} goes while the load balancer sends it connections"));
+            }
+            if let Some(lost) = another_is_lost(deletion, nodes) {
+                self.violations.push(format!("{name} goes while the node of {lost} is lost"));
             }
             let times = self.times.entry(uid.to_owned()).or_default();
             *times += 1;
@@ -60,4 +68,13 @@ impl Judge {
         }
         self.violations.dedup();
     }
+}
+
+/// The pod of another name that is on a lost node when this one goes.
+fn another_is_lost<'a>(deletion: &Deletion, nodes: &'a Nodes) -> Option<&'a str> {
+    let mut lost = nodes.lost();
+    let hit = |(one, since): &(&str, Timestamp)| {
+        *one != name(&deletion.object) && deletion.at.duration_since(*since) > ON_ITS_WAY
+    };
+    lost.find(hit).map(|(name, _)| name)
 }

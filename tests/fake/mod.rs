@@ -9,6 +9,7 @@
 //! | `fault.rs` | what goes wrong, and at which call or event |
 //! | `cluster/` | StatefulSet controller, kubelet, load balancer, clients |
 //! | `judge.rs` | what may never happen, and what there is to compare at the end |
+//! | `process.rs` | the real controller as a process that can be killed |
 //! | `play.rs` | a whole upgrade by the real controller, with one thing that goes wrong |
 
 pub mod answer;
@@ -19,6 +20,7 @@ mod fields;
 pub mod judge;
 mod patch;
 pub mod play;
+mod process;
 pub mod server;
 pub mod store;
 mod stream;

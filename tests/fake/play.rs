@@ -5,20 +5,15 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use jiff::SignedDuration;
-use lossless_upgrade::controller::observe::{Allowed, Endpoint};
-use lossless_upgrade::controller::{self, Context};
-use lossless_upgrade::runtime::clock::Clock;
-use lossless_upgrade::runtime::metrics::Metrics;
-use lossless_upgrade::runtime::ready::ReadyGate;
 use serde_json::{Value, json};
-use tokio::task::{JoinHandle, LocalSet, spawn_local};
+use tokio::task::LocalSet;
 use tokio::time::sleep;
-use tokio_util::sync::CancellationToken;
 
 use super::OPERATOR;
 use super::call::Resource;
 use super::cluster::{self, Cluster, FLAKY, NAME, NAMESPACE, WEIGHTS};
-use super::fault::{Made, Plan};
+use super::fault::{BESIDE, Made, Plan};
+use super::process::Process;
 use super::server::Server;
 use super::store::{Author, Key};
 
@@ -35,7 +30,9 @@ const LIMIT: Duration = Duration::from_hours(1);
 /// How long the first process lives on beside the second.
 const BOTH: Duration = Duration::from_secs(20);
 /// The replicas before and after.
-const REPLICAS: u32 = 3;
+pub const REPLICAS: u32 = 3;
+/// The back-off is asked for once in so many looks of the cluster's own controllers.
+const ASKED: usize = 8;
 
 /// What is upgraded, and by whom.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +44,8 @@ pub enum Story {
     /// At this time a second process begins, with another clock. The first one goes on beside it for
     /// a while, and its writes come late.
     TakenOver { after: Duration, skew: SignedDuration, late: Duration },
+    /// At this time the node of this pod is lost, if it has one.
+    NodeLost { after: Duration, ordinal: u32 },
 }
 
 /// How it ended: the same whatever went wrong.
@@ -76,6 +75,10 @@ pub struct Played {
     pub happened: bool,
     pub calls: Vec<Made>,
     pub events: BTreeMap<Resource, usize>,
+    /// Whether a node was lost.
+    pub lost: bool,
+    /// Who was let be for how many seconds, now and then.
+    pub backed_off: Vec<(Duration, BTreeMap<String, f64>)>,
 }
 
 /// Plays a story.
@@ -132,15 +135,24 @@ async fn perform(story: Story, plan: Plan) -> Played {
         let image = if story == Story::Flaky { FLAKY } else { "app:2" };
         let author = Author { manager: "kubectl", at: now };
         store.create(&key(Resource::Upgrades), upgrade(image), author).expect("a new object");
+        if matches!(plan, Plan::Beside { .. }) {
+            let beside = Key { name: BESIDE.to_owned(), ..key(Resource::Upgrades) };
+            store.create(&beside, of_nobody(), author).expect("a new object");
+        }
     });
 
     server.begin();
     let began = tokio::time::Instant::now();
     let mut died = server.died();
     let mut processes = vec![Process::start(&server, 1, SignedDuration::ZERO)];
-    let (mut restart, mut quiet, mut ended, mut taken_over) = (None, 0, None, false);
+    let (mut restart, mut quiet, mut ended, mut taken_over, mut lost) = (None, 0, None, false, None);
+    let (mut ticks, mut backed_off) = (0_usize, Vec::new());
     while quiet < REST && began.elapsed() < LIMIT && ended.is_none() {
         tick(&server, &mut cluster).await;
+        ticks += 1;
+        if ticks.is_multiple_of(ASKED) {
+            backed_off.extend(processes.last().map(|process| (began.elapsed(), process.backs_off())));
+        }
         for process in &mut processes {
             if process.task.is_finished() {
                 ended = (&mut process.task).await.ok();
@@ -165,6 +177,12 @@ async fn perform(story: Story, plan: Plan) -> Played {
                 processes.remove(0).kill();
             }
         }
+        if let Story::NodeLost { after, ordinal } = story
+            && lost.is_none()
+            && began.elapsed() >= after
+        {
+            lost = Some(server.with(|store, now| cluster.lose_node(store, ordinal, now)));
+        }
         quiet = if is_over(&server) { quiet + 1 } else { 0 };
     }
     let took = began.elapsed();
@@ -180,6 +198,8 @@ async fn perform(story: Story, plan: Plan) -> Played {
         happened: server.happened(),
         calls: server.calls(),
         events: server.events(),
+        lost: lost == Some(true),
+        backed_off,
     }
 }
 
@@ -200,6 +220,11 @@ fn upgrade(image: &str) -> Value {
         "drain": {"stableFor": "3s", "minimum": "1s", "interval": "1s", "timeout": "5m"},
         "verify": {"soak": "4s", "timeout": "1m"},
     }})
+}
+
+/// An upgrade of what is not there.
+fn of_nobody() -> Value {
+    json!({"spec": {"targetRef": {"name": BESIDE}, "traffic": {"levers": [{"none": {}}]}}})
 }
 
 fn status(server: &Server) -> Value {
@@ -236,40 +261,4 @@ fn end(server: &Server, cluster: &Cluster) -> End {
             levers: cluster.balancer.history.clone(),
         }
     })
-}
-
-/// A process of the operator: the controller, and a client that dies with it.
-struct Process {
-    id: u32,
-    server: Server,
-    task: JoinHandle<String>,
-}
-
-impl Process {
-    fn start(server: &Server, id: u32, skew: SignedDuration) -> Self {
-        let wall = server.now().checked_add(skew).expect("a time");
-        let context = Context {
-            client: server.client(id),
-            namespace: Some(NAMESPACE.to_owned()),
-            process: format!("operator-{id}"),
-            counter_image: Some("lossless-upgrade:dev".to_owned()),
-            prometheus_allow: Allowed::default(),
-            tencent: Endpoint::parse(Endpoint::DEFAULT).expect("an endpoint"),
-            allow_exec: false,
-            clock: Clock::beginning_at(wall),
-            metrics: Metrics::new().expect("metrics"),
-            ready: ReadyGate::default(),
-        };
-        let task = spawn_local(async move {
-            let ended = Box::pin(controller::run(context, CancellationToken::new())).await;
-            format!("the controller ended: {ended:?}")
-        });
-        Self { id, server: server.clone(), task }
-    }
-
-    /// As SIGKILL: at once, and whatever is under way with it.
-    fn kill(self) {
-        self.server.bury(self.id);
-        self.task.abort();
-    }
 }

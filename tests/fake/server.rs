@@ -213,7 +213,7 @@ impl Server {
         let phase = phase.and_then(|object| object["status"]["phase"].as_str()).unwrap_or("None").to_owned();
         let at = state.story.map_or(Duration::ZERO, |story| story.elapsed());
         state.calls.push(Made { id, phase, at });
-        let fault = state.plan.fault(id, at);
+        let fault = state.plan.fault(id, &call.name, at);
         state.happened |= fault.is_some();
         fault
     }
@@ -270,13 +270,16 @@ fn read(store: &Store, call: &Call) -> Result<Content, Refused> {
     match (call.verb, call.part) {
         (Verb::Get, Part::Log) => {
             let uid = store.get(&key)?["metadata"]["uid"].as_str().unwrap_or_default().to_owned();
+            if store.unreachable.contains(&uid) {
+                return Err(Refused::unreachable());
+            }
             let container = call.query.get("container").cloned().unwrap_or_default();
             let log = store.logs.get(&(uid, container.clone()));
             let log = log.ok_or_else(|| Refused::bad(format!("container {container} is not available")))?;
             let tail =
                 call.number("tailLines").and_then(|lines| usize::try_from(lines).ok()).unwrap_or(log.len());
             let lines = &log[log.len().saturating_sub(tail)..];
-            Ok(Content::Text(lines.concat()))
+            Ok(Content::Text(lines.iter().map(|(_, line)| line.as_str()).collect()))
         }
         (Verb::Get, _) => store.get(&key).cloned().map(Content::Object),
         (_, _) => {

@@ -1,7 +1,7 @@
 //! The objects, as the API server keeps them: versions, identities, who wrote what when, deletion in
 //! two steps, and every change for those who watch.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -72,6 +72,7 @@ pub struct Change {
 #[derive(Clone, Debug)]
 pub struct Deletion {
     pub manager: String,
+    pub at: Timestamp,
     pub object: Arc<Value>,
 }
 
@@ -85,8 +86,10 @@ pub struct Store {
     pub history: Vec<Change>,
     /// Pods whose deletion began, oldest first.
     pub deletions: Vec<Deletion>,
-    /// Logs of containers, by pod uid and container.
-    pub logs: BTreeMap<(String, String), Vec<String>>,
+    /// Logs of containers, by pod uid and container: each line, and when it was written.
+    pub logs: BTreeMap<(String, String), Vec<(Timestamp, String)>>,
+    /// Uids of the pods whose node does not answer, so that their logs cannot be had.
+    pub unreachable: BTreeSet<String>,
 }
 
 impl Store {
@@ -98,6 +101,7 @@ impl Store {
             history: Vec::new(),
             deletions: Vec::new(),
             logs: BTreeMap::new(),
+            unreachable: BTreeSet::new(),
         }
     }
 
@@ -134,6 +138,9 @@ impl Store {
                 }
             }
         }
+        past.unreachable.clone_from(&self.unreachable);
+        past.logs.clone_from(&self.logs);
+        past.logs.values_mut().for_each(|log| log.retain(|(written, _)| *written <= at));
         past
     }
 
@@ -257,7 +264,7 @@ impl Store {
         // A pod that runs ends in its own time.
         let runs = key.resource == Resource::Pods && new["spec"]["nodeName"].is_string();
         if key.resource == Resource::Pods {
-            self.deletions.push(Deletion { manager: author.manager.to_owned(), object: old });
+            self.deletions.push(Deletion { manager: author.manager.to_owned(), at: author.at, object: old });
         }
         let gone = !runs && !held(&new);
         if gone && key.resource != Resource::Pods {

@@ -74,6 +74,23 @@ fn without_the_marks_of_a_take_over_a_late_write_would_stay() {
 }
 
 #[test]
+fn without_the_mark_on_a_pod_a_late_delete_would_hit_one_that_serves() {
+    let harm = |marks_move: bool, plan: &Plan, decision: usize| {
+        let mut world = World::new(2, plan.clone());
+        world.marks_move = marks_move;
+        let (landed, world) = stalled_in(world, decision, |world| world.act("abort"));
+        landed && world.violations.iter().any(|what| what.contains("goes while the load balancer sends"))
+    };
+    let harms = |marks_move: bool| {
+        let all =
+            plans().into_iter().flat_map(|plan| (0..DECISIONS).map(move |decision| (plan.clone(), decision)));
+        all.filter(|(plan, decision)| harm(marks_move, plan, *decision)).count()
+    };
+    assert_eq!(harms(true), 0, "a late delete lands although the pod was marked");
+    assert!(harms(false) > 0, "no late delete would do harm, so that nothing shows what the mark is for");
+}
+
+#[test]
 fn a_run_that_was_taken_over_ends_as_if_nothing_had_been() {
     for plan in plans() {
         for decision in 0..DECISIONS {

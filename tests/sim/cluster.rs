@@ -60,7 +60,8 @@ pub struct Pod {
     /// When the drain counter in it was started.
     pub counter: Option<i64>,
     pub fence: Option<String>,
-    /// Moves with our marks and with its label.
+    /// Moves with our marks, its label and its deletion; no pod before it had the same. A real one moves with
+    /// much more, so that a late write has it harder there.
     pub version: u64,
     /// Its readiness probe fails until then.
     pub sick_until: i64,
@@ -138,7 +139,7 @@ impl Cluster {
             opened: 0,
             counter: None,
             fence: None,
-            version: 0,
+            version: u64::from(self.births) << 32,
             sick_until: i64::MIN,
             restarted: now,
         };
@@ -170,6 +171,7 @@ impl Cluster {
         let grace = self.grace;
         if let Some(pod) = self.pods.get_mut(&ordinal).filter(|pod| pod.terminating.is_none()) {
             pod.terminating = Some(now + grace);
+            pod.version += 1;
             pod.deleted_by_us = ours;
         }
     }

@@ -42,6 +42,12 @@ impl World {
         }
     }
 
+    /// Judges what a stalled process had ordered at the moment at which it is made.
+    pub fn judge_late(&mut self, effect: &Effect) {
+        let forced = self.state.run.as_ref().is_some_and(|run| run.forced);
+        self.judge_effect(effect, forced);
+    }
+
     fn judge_effect(&mut self, effect: &Effect, forced: bool) {
         match effect {
             Effect::Delete { ordinal, .. } => self.judge_removal(*ordinal, forced),

@@ -36,6 +36,7 @@ pub struct Late {
 enum Owner {
     Set,
     Balancer(usize),
+    Pod(Ordinal),
     /// A pod's label, and whether it is taken off.
     Label {
         index: usize,
@@ -153,7 +154,7 @@ impl World {
         let now = self.now;
         self.counts.levers += 1;
         match owner {
-            Owner::Set => {}
+            Owner::Set | Owner::Pod(_) => {}
             Owner::Balancer(index) => {
                 self.balancers[index].write(detached, again, now);
                 self.memory.confirmed.remove(&index);
@@ -168,18 +169,20 @@ impl World {
         }
     }
 
-    /// The object that an effect writes, and the version that it is looked at in. Deletes have the
-    /// pod's, which `fence` moves.
+    /// The object that an effect writes, and the version that it is looked at in.
     fn version(&self, effect: &Effect) -> Option<(Owner, u64)> {
         match effect {
             Effect::Scale { .. } | Effect::RestoreTemplate | Effect::FenceSet { .. } => {
                 self.cluster.set.as_ref().map(|set| (Owner::Set, set.version))
             }
             Effect::SetLevers { detached, again } => self.next_write(detached, *again),
+            Effect::Delete { ordinal, uid } => {
+                let pod = self.cluster.pods.get(ordinal).filter(|pod| pod.uid == *uid);
+                pod.map(|pod| (Owner::Pod(*ordinal), pod.version))
+            }
             Effect::FenceLever { .. }
             | Effect::StartCounter { .. }
             | Effect::Nudge { .. }
-            | Effect::Delete { .. }
             | Effect::Fence { .. }
             | Effect::RemoveFinalizer => None,
         }
@@ -192,12 +195,13 @@ impl World {
         let unmoved = late.on.is_some_and(|(owner, version)| match owner {
             Owner::Set => self.cluster.set.as_ref().is_some_and(|set| set.version == version),
             Owner::Balancer(index) => self.balancers[index].version == version,
-            Owner::Label { ordinal, .. } => {
+            Owner::Pod(ordinal) | Owner::Label { ordinal, .. } => {
                 self.cluster.pods.get(&ordinal).is_some_and(|pod| pod.version == version)
             }
         });
         if unmoved {
             self.happens(&format!("a stalled process wakes up: {:?}", late.effect));
+            self.judge_late(&late.effect);
             match (&late.effect, late.on) {
                 (Effect::SetLevers { detached, again }, Some((owner, _))) => {
                     self.set_lever(owner, &detached.clone(), *again);

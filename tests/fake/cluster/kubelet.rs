@@ -7,6 +7,7 @@ use lossless_upgrade::drain::line::{Line, Report};
 use serde_json::{Value, json};
 
 use super::clients::Clients;
+use super::nodes::Nodes;
 use super::{NAMESPACE, age, is_ending, name, ordinal, pods, text, uid};
 use crate::fake::call::{Part, PatchKind, Resource};
 use crate::fake::store::{Author, Key, Store, second};
@@ -51,8 +52,8 @@ struct Counter {
 }
 
 impl Kubelet {
-    pub fn tick(&mut self, store: &mut Store, clients: &Clients, now: Timestamp) {
-        for pod in pods(store) {
+    pub fn tick(&mut self, store: &mut Store, clients: &Clients, nodes: &Nodes, now: Timestamp) {
+        for pod in pods(store).into_iter().filter(|pod| !nodes.has(uid(pod))) {
             let author = Author { manager: MANAGER, at: now };
             let key = Key::new(Resource::Pods, NAMESPACE, name(&pod));
             if is_ending(&pod) {
@@ -121,7 +122,7 @@ impl Kubelet {
                 let seen = clients.of(uid(pod));
                 let report = Report::Seen { max: seen.most, opened: seen.opened, ms: 1000, silent: None };
                 let line = Line { seq: counter.lines, report };
-                store.logs.entry(id).or_default().push(format!("{line}\n"));
+                store.logs.entry(id).or_default().push((now, format!("{line}\n")));
             }
         }
     }

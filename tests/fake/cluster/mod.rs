@@ -3,6 +3,7 @@
 mod balancer;
 mod clients;
 mod kubelet;
+mod nodes;
 mod stateful_set;
 
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use super::store::{Author, Key, Store};
 pub use balancer::{Balancer, WEIGHTS, out as weightless};
 pub use clients::Clients;
 pub use kubelet::{FLAKY, Kubelet};
+pub use nodes::Nodes;
 pub use stateful_set::SetController;
 
 /// Everything happens in it.
@@ -28,6 +30,7 @@ pub const NAME: &str = "web";
 pub struct Cluster {
     sets: SetController,
     kubelet: Kubelet,
+    nodes: Nodes,
     pub balancer: Balancer,
     clients: Clients,
     pub judge: Judge,
@@ -37,12 +40,24 @@ impl Cluster {
     /// A quarter of a second.
     pub fn tick(&mut self, store: &mut Store, now: Timestamp) {
         // What was deleted since the last tick had the connections of the last tick.
-        self.judge.look(store, &self.balancer, &self.clients);
+        self.judge(store);
         self.sets.tick(store, now);
-        self.judge.look(store, &self.balancer, &self.clients);
+        self.judge(store);
         self.balancer.tick(store, now);
         self.clients.tick(store, &self.balancer, now);
-        self.kubelet.tick(store, &self.clients, now);
+        self.kubelet.tick(store, &self.clients, &self.nodes, now);
+        self.nodes.tick(store, now);
+    }
+
+    fn judge(&mut self, store: &Store) {
+        self.judge.look(store, &self.balancer, &self.clients, &self.nodes);
+    }
+
+    /// The node of this pod is lost, and one pod less has to serve. False where the pod has no node.
+    pub fn lose_node(&mut self, store: &mut Store, ordinal: u32, now: Timestamp) -> bool {
+        let lost = self.nodes.lose(store, ordinal, now);
+        self.judge.floor -= usize::from(lost);
+        lost
     }
 }
 
