@@ -15,7 +15,7 @@ use kube::ResourceExt;
 use super::spec::CceServiceSpec;
 use super::{
     Confirmation, Held, Lever, LeverKind, OnService, Problem, Selection, Site, Target, Warning, WriteRecord,
-    annotation, lb_rs_weight, sync_stamps, weighed,
+    annotation, cover, lb_rs_weight, sync_stamps, weighed,
 };
 use crate::workflow::ordinals::OrdinalSet;
 use crate::workflow::span::Span;
@@ -74,9 +74,14 @@ impl Lever for CceService {
         if !problems.is_empty() {
             return Err(problems);
         }
-        let services: Vec<String> = found.iter().map(|service| service.name_any()).collect();
-        let cut = |service: &String| Warning::CutsWithoutDelay { service: service.clone() };
-        Ok(Selection { warnings: services.iter().map(cut).collect(), services })
+        let cut = |service: &Service| Warning::CutsWithoutDelay { service: service.name_any() };
+        Ok(Selection {
+            services: found.iter().map(|service| service.name_any()).collect(),
+            warnings: found
+                .iter()
+                .flat_map(|service| cover::warnings(service).into_iter().chain([cut(service)]))
+                .collect(),
+        })
     }
 
     fn site(&self) -> Site<'_> {

@@ -8,10 +8,10 @@ use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::ResourceExt;
 use serde_json::{Value, json};
 
-use super::cover::{is_governing, selects};
+use super::cover::{is_governing, selects, warnings};
 use super::pods::Front;
 use super::spec::PodLabelSpec;
-use super::{Confirmation, Lever, LeverKind, OnPods, PodHeld, Problem, Selection, Site, Target, Warning};
+use super::{Confirmation, Lever, LeverKind, OnPods, PodHeld, Problem, Selection, Site, Target};
 
 /// Labels that are the StatefulSet controller's own.
 const RESERVED: [&str; 3] =
@@ -90,13 +90,10 @@ impl Lever for PodLabel {
         if !problems.is_empty() {
             return Err(problems);
         }
-        let sticky = found.iter().filter(|service| {
-            service.spec.as_ref().and_then(|spec| spec.session_affinity.as_deref()) == Some("ClientIP")
-        });
-        let warnings = sticky.map(|service| Warning::SessionAffinity { service: service.name_any() });
+        let warnings = found.iter().flat_map(|service| warnings(service)).collect();
         let mut services: Vec<String> = found.iter().map(|service| service.name_any()).collect();
         services.sort();
-        Ok(Selection { services, warnings: warnings.collect() })
+        Ok(Selection { services, warnings })
     }
 
     fn site(&self) -> Site<'_> {

@@ -184,6 +184,20 @@ fn it_covers_every_load_balancer_that_selects_the_pods_and_what_is_named_behind_
 }
 
 #[test]
+fn what_may_disturb_is_a_warning_behind_an_ingress_too() {
+    let mut early = behind_an_ingress("web");
+    early.spec.as_mut().unwrap().publish_not_ready_addresses = Some(true);
+    let mut plain = service("a", "02", "03");
+    plain.metadata.annotations = Some(map(&[(DIRECT_ACCESS, "true")]));
+    let expected = [
+        Warning::NoStamps { service: "a".into() },
+        Warning::NotReadyAddresses { service: "web".into() },
+        Warning::LivePodWeight { key: POD_WEIGHT },
+    ];
+    assert_eq!(select(&lever(&["web"], None), &[], &[early, plain]).unwrap().warnings, expected);
+}
+
+#[test]
 fn every_service_whose_balancer_would_not_follow_a_pod_is_refused_with_the_reason() {
     let fine = || service("s", "02", "03");
     let mut indirect = fine();
