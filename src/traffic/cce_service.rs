@@ -132,7 +132,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::traffic::contract::contract;
+    use crate::traffic::contract::{Cloud, annotated, contract, merges};
 
     fn service(name: &str, annotations: &Value) -> Service {
         let mut all = json!({CLASS: "performance"});
@@ -168,7 +168,35 @@ mod tests {
             service("own", &json!({WEIGHTS: own})),
             service("frame", &json!({WEIGHTS: r#"{"defaultWeight":12,"groups":[]}"#})),
         ];
-        with_target(|target| contract(&lever(), target, &all));
+        // It counts by the clock, and nothing on the Service tells.
+        let cloud = Cloud {
+            follows: |service| service,
+            fails: &[
+                |service| annotated(service, ADAPTIVE, Some("true")),
+                |service| annotated(service, MULTICLUSTER, Some("[]")),
+                |service| annotated(service, CLASS, None),
+            ],
+        };
+        with_target(|target| contract(&lever(), target, &all, &cloud));
+    }
+
+    #[test]
+    fn it_merges_into_whatever_json_the_annotation_held() {
+        with_target(|target| merges(&lever(), target, &service("s", &json!({}))));
+    }
+
+    #[test]
+    fn what_may_disturb_is_a_warning() {
+        let mut bad = service("s", &json!({}));
+        let spec = bad.spec.as_mut().unwrap();
+        (spec.session_affinity, spec.publish_not_ready_addresses) = (Some("ClientIP".into()), Some(true));
+        let expected = [
+            Warning::SessionAffinity { service: "s".into() },
+            Warning::NotReadyAddresses { service: "s".into() },
+            Warning::CutsWithoutDelay { service: "s".into() },
+        ];
+        let found = with_target(|target| lever().services(&target, &[bad])).unwrap();
+        assert_eq!(found.warnings, expected);
     }
 
     #[test]
