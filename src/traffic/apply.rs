@@ -56,14 +56,43 @@ mod tests {
     use std::pin::pin;
 
     use axum::http::{Request, Response, StatusCode};
-    use k8s_openapi::api::core::v1::Service;
+    use k8s_openapi::api::core::v1::{Pod, Service};
     use kube::client::Body;
 
     use super::*;
 
-    fn live() -> Service {
+    /// What a lever writes.
+    trait Written:
+        Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + Debug + DeserializeOwned
+    {
+    }
+    impl Written for Service {}
+    impl Written for Pod {}
+
+    fn live<K: Written>() -> K {
         let metadata = json!({"name": "web", "uid": "u-1", "resourceVersion": "7"});
         serde_json::from_value(json!({"metadata": metadata})).unwrap()
+    }
+
+    /// What comes of one write, and the request that was made for it.
+    async fn answered<K: Written>(
+        change: Value,
+        code: u16,
+        answer: &Value,
+    ) -> (Result<K, kube::Error>, Request<Body>) {
+        let (service, handle) = tower_test::mock::pair::<Request<Body>, Response<Body>>();
+        let client = Client::new(service, "default");
+        let server = async {
+            let mut handle = pin!(handle);
+            let (request, respond) = handle.next_request().await.unwrap();
+            let mut response = Response::new(Body::from(serde_json::to_vec(answer).unwrap()));
+            *response.status_mut() = StatusCode::from_u16(code).unwrap();
+            respond.send_response(response);
+            assert!(handle.next_request().await.is_none(), "one write is one request");
+            request
+        };
+        let write = async move { write(client, "shop", &live::<K>(), change, "lossless-upgrade").await };
+        tokio::join!(write, server)
     }
 
     #[test]
@@ -74,47 +103,48 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn a_write_names_object_version_and_manager_and_touches_one_annotation() {
-        for (value, sent) in [(Some("new"), json!("new")), (None, Value::Null)] {
-            let (service, handle) = tower_test::mock::pair::<Request<Body>, Response<Body>>();
-            let client = Client::new(service, "default");
-            let server = async {
-                let (request, respond) = pin!(handle).next_request().await.unwrap();
-                let (head, body) = request.into_parts();
-                assert_eq!(head.method, "PATCH");
-                assert_eq!(head.uri.path(), "/api/v1/namespaces/shop/services/web");
-                assert_eq!(head.uri.query(), Some("&fieldManager=lossless-upgrade"));
-                assert_eq!(head.headers["content-type"], "application/merge-patch+json");
-                let body: Value = serde_json::from_slice(&body.collect_bytes().await.unwrap()).unwrap();
-                let expected = json!({"metadata":
-                    {"uid": "u-1", "resourceVersion": "7", "annotations": {"weights": sent}}});
-                assert_eq!(body, expected);
-                let answer = serde_json::to_vec(&live()).unwrap();
-                respond.send_response(Response::new(Body::from(answer)));
-            };
-            let live = live();
-            let write = write(client, "shop", &live, annotate("weights", value), "lossless-upgrade");
-            let (answer, ()) = tokio::join!(write, server);
-            assert_eq!(answer.unwrap().metadata.resource_version.as_deref(), Some("7"));
-        }
+    async fn names_object_version_and_manager<K: Written>(plural: &str, change: Value) {
+        let stored = json!({"metadata": {"name": "web", "uid": "u-1", "resourceVersion": "8"}});
+        let (written, request) = answered::<K>(change.clone(), 200, &stored).await;
+        assert_eq!(written.unwrap().meta().resource_version.as_deref(), Some("8"), "as it was stored");
+        let (head, body) = request.into_parts();
+        assert_eq!(head.method, "PATCH");
+        assert_eq!(head.uri.path(), format!("/api/v1/namespaces/shop/{plural}/web"));
+        assert_eq!(head.uri.query(), Some("&fieldManager=lossless-upgrade"));
+        assert_eq!(head.headers["content-type"], "application/merge-patch+json");
+        let body: Value = serde_json::from_slice(&body.collect_bytes().await.unwrap()).unwrap();
+        let mut expected = change;
+        (expected["uid"], expected["resourceVersion"]) = (json!("u-1"), json!("7"));
+        assert_eq!(body, json!({"metadata": expected}));
     }
 
     #[tokio::test]
-    async fn a_stale_version_is_the_callers_to_look_again() {
-        let (service, handle) = tower_test::mock::pair::<Request<Body>, Response<Body>>();
-        let client = Client::new(service, "default");
-        let server = async {
-            let (_, respond) = pin!(handle).next_request().await.unwrap();
-            let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-                "message": "the object has been modified", "reason": "Conflict", "code": 409});
-            let mut answer = Response::new(Body::from(serde_json::to_vec(&status).unwrap()));
-            *answer.status_mut() = StatusCode::CONFLICT;
-            respond.send_response(answer);
-        };
-        let live = live();
-        let (answer, ()) =
-            tokio::join!(write(client, "shop", &live, annotate("weights", None), "me"), server);
-        assert!(matches!(answer, Err(kube::Error::Api(status)) if status.code == 409));
+    async fn a_write_names_object_version_and_manager_and_touches_nothing_but_what_is_to_change() {
+        for value in [Some("new"), None] {
+            names_object_version_and_manager::<Service>("services", annotate("weights", value)).await;
+            names_object_version_and_manager::<Pod>("pods", annotate("weight", value)).await;
+            names_object_version_and_manager::<Pod>("pods", json!({"labels": {"serving": value}})).await;
+        }
+    }
+
+    #[test]
+    fn what_is_taken_away_is_null_in_the_patch() {
+        assert_eq!(annotate("weights", Some("new")), json!({"annotations": {"weights": "new"}}));
+        assert_eq!(annotate("weights", None), json!({"annotations": {"weights": null}}));
+    }
+
+    async fn refused<K: Written>(code: u16, reason: &str) {
+        let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+            "message": "no", "reason": reason, "code": code});
+        let (answer, _) = answered::<K>(annotate("weights", None), code, &status).await;
+        assert!(matches!(answer, Err(kube::Error::Api(status)) if status.code == code), "{code}");
+    }
+
+    #[tokio::test]
+    async fn who_changed_went_or_is_another_one_is_the_callers_to_look_at_again() {
+        for (code, reason) in [(409, "Conflict"), (404, "NotFound"), (422, "Invalid")] {
+            refused::<Service>(code, reason).await;
+            refused::<Pod>(code, reason).await;
+        }
     }
 }

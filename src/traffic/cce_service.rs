@@ -15,7 +15,7 @@ use kube::ResourceExt;
 use super::spec::CceServiceSpec;
 use super::{
     Confirmation, Held, Lever, LeverKind, OnService, Problem, Selection, Site, Target, Warning, WriteRecord,
-    annotation, lb_rs_weight, sync_stamps, weighed,
+    annotation, cover, lb_rs_weight, sync_stamps, weighed,
 };
 use crate::workflow::ordinals::OrdinalSet;
 use crate::workflow::span::Span;
@@ -74,9 +74,14 @@ impl Lever for CceService {
         if !problems.is_empty() {
             return Err(problems);
         }
-        let services: Vec<String> = found.iter().map(|service| service.name_any()).collect();
-        let cut = |service: &String| Warning::CutsWithoutDelay { service: service.clone() };
-        Ok(Selection { warnings: services.iter().map(cut).collect(), services })
+        let cut = |service: &Service| Warning::CutsWithoutDelay { service: service.name_any() };
+        Ok(Selection {
+            services: found.iter().map(|service| service.name_any()).collect(),
+            warnings: found
+                .iter()
+                .flat_map(|service| cover::warnings(service).into_iter().chain([cut(service)]))
+                .collect(),
+        })
     }
 
     fn site(&self) -> Site<'_> {
@@ -127,7 +132,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::traffic::contract::contract;
+    use crate::traffic::contract::{Cloud, annotated, contract, merges};
 
     fn service(name: &str, annotations: &Value) -> Service {
         let mut all = json!({CLASS: "performance"});
@@ -163,7 +168,35 @@ mod tests {
             service("own", &json!({WEIGHTS: own})),
             service("frame", &json!({WEIGHTS: r#"{"defaultWeight":12,"groups":[]}"#})),
         ];
-        with_target(|target| contract(&lever(), target, &all));
+        // It counts by the clock, and nothing on the Service tells.
+        let cloud = Cloud {
+            follows: |service| service,
+            fails: &[
+                |service| annotated(service, ADAPTIVE, Some("true")),
+                |service| annotated(service, MULTICLUSTER, Some("[]")),
+                |service| annotated(service, CLASS, None),
+            ],
+        };
+        with_target(|target| contract(&lever(), target, &all, &cloud));
+    }
+
+    #[test]
+    fn it_merges_into_whatever_json_the_annotation_held() {
+        with_target(|target| merges(&lever(), target, &service("s", &json!({}))));
+    }
+
+    #[test]
+    fn what_may_disturb_is_a_warning() {
+        let mut bad = service("s", &json!({}));
+        let spec = bad.spec.as_mut().unwrap();
+        (spec.session_affinity, spec.publish_not_ready_addresses) = (Some("ClientIP".into()), Some(true));
+        let expected = [
+            Warning::SessionAffinity { service: "s".into() },
+            Warning::NotReadyAddresses { service: "s".into() },
+            Warning::CutsWithoutDelay { service: "s".into() },
+        ];
+        let found = with_target(|target| lever().services(&target, &[bad])).unwrap();
+        assert_eq!(found.warnings, expected);
     }
 
     #[test]

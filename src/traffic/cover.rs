@@ -1,9 +1,9 @@
-//! Which Services send traffic to the pods, and which of them no lever covers.
+//! Which Services send traffic to the pods, which of them no lever covers, and which send it where it is not wanted.
 
 use k8s_openapi::api::core::v1::{Service, ServiceSpec};
 use kube::ResourceExt;
 
-use super::Target;
+use super::{Target, Warning};
 use crate::workflow::ordinals::{Ordinal, ordinal_of};
 
 /// Whether this Service sends traffic to a pod of the target.
@@ -39,6 +39,17 @@ pub fn uncovered(
         .collect();
     names.sort();
     names
+}
+
+/// What on a Service that a lever covers sends connections to pods against its will, whatever the lever is.
+pub(super) fn warnings(service: &Service) -> Vec<Warning> {
+    let Some(spec) = &service.spec else { return Vec::new() };
+    let sticky = spec.session_affinity.as_deref() == Some("ClientIP");
+    let early = spec.publish_not_ready_addresses == Some(true);
+    let name = || service.name_any();
+    let sticky = sticky.then(|| Warning::SessionAffinity { service: name() });
+    let early = early.then(|| Warning::NotReadyAddresses { service: name() });
+    sticky.into_iter().chain(early).collect()
 }
 
 /// The Service's type; a Service without one has a cluster IP.
@@ -111,6 +122,19 @@ mod tests {
         ];
         let names = uncovered(&target, &all, &["public".to_owned()], &["monitored".to_owned()]);
         assert_eq!(names, ["by-dns", "first", "inside"]);
+    }
+
+    #[test]
+    fn a_service_that_brings_clients_back_or_sends_them_too_early_is_warned_of() {
+        let told = |spec| warnings(&service("s", &spec));
+        let one = || "s".to_owned();
+        let both = serde_json::json!({"sessionAffinity": "ClientIP", "publishNotReadyAddresses": true});
+        let expected =
+            [Warning::SessionAffinity { service: one() }, Warning::NotReadyAddresses { service: one() }];
+        assert_eq!(told(both), expected);
+        let neither = serde_json::json!({"sessionAffinity": "None", "publishNotReadyAddresses": false});
+        assert_eq!(told(neither), []);
+        assert_eq!(told(serde_json::json!({})), []);
     }
 
     #[test]

@@ -16,9 +16,9 @@
 //! | `clb.rs` | what Tencent's API is asked beside the stamps |
 //! | `none.rs` | lever `none`: nothing to move |
 //! | `problems.rs` | what is wrong with a Service or a spec, in the user's words |
-//! | `cover.rs` | which Services send traffic to the pods, and which of them no lever covers |
+//! | `cover.rs` | which Services send traffic to the pods, which of them no lever covers, and which send it where it is not wanted |
 //! | `apply.rs` | the one place that writes |
-//! | `contract.rs` | the test that every lever must pass |
+//! | `contract.rs`, `contract/` | the tests that every lever must pass |
 //!
 //! A lever is pure over the objects that it writes: Services or pods. It is level-based: each value is made anew from
 //! the live one, the value from before the run, and the ordinals to hold, so that a repeated, late

@@ -8,10 +8,10 @@ use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::ResourceExt;
 use serde_json::{Value, json};
 
-use super::cover::{is_governing, selects};
+use super::cover::{is_governing, selects, warnings};
 use super::pods::Front;
 use super::spec::PodLabelSpec;
-use super::{Confirmation, Lever, LeverKind, OnPods, PodHeld, Problem, Selection, Site, Target, Warning};
+use super::{Confirmation, Lever, LeverKind, OnPods, PodHeld, Problem, Selection, Site, Target};
 
 /// Labels that are the StatefulSet controller's own.
 const RESERVED: [&str; 3] =
@@ -90,13 +90,10 @@ impl Lever for PodLabel {
         if !problems.is_empty() {
             return Err(problems);
         }
-        let sticky = found.iter().filter(|service| {
-            service.spec.as_ref().and_then(|spec| spec.session_affinity.as_deref()) == Some("ClientIP")
-        });
-        let warnings = sticky.map(|service| Warning::SessionAffinity { service: service.name_any() });
+        let warnings = found.iter().flat_map(|service| warnings(service)).collect();
         let mut services: Vec<String> = found.iter().map(|service| service.name_any()).collect();
         services.sort();
-        Ok(Selection { services, warnings: warnings.collect() })
+        Ok(Selection { services, warnings })
     }
 
     fn site(&self) -> Site<'_> {
@@ -144,7 +141,8 @@ mod tests {
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
     use super::*;
-    use crate::traffic::contract::contract_on_pods;
+    use crate::traffic::Warning;
+    use crate::traffic::contract::{Cloud, contract_on_pods};
 
     fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
         pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
@@ -182,13 +180,12 @@ mod tests {
 
     #[test]
     fn it_keeps_the_contract_of_levers_on_pods() {
-        contract_on_pods(
-            &lever(),
-            &[
-                pod(&[("app", "web"), ("serving", "true")]),
-                pod(&[("serving", "true"), ("serving-too", "yes")]),
-            ],
-        );
+        let both = [("app", "web"), ("serving", "true")];
+        let all = [pod(&both), pod(&[("app", "web"), ("serving", "true"), ("serving-too", "yes")])];
+        let foreign = ["maintenance", "", "True"].map(|value| pod(&[("app", "web"), ("serving", value)]));
+        // Nothing is stamped: the slices tell all.
+        let cloud = Cloud { follows: |service| service, fails: &[] };
+        contract_on_pods(&lever(), &all, &foreign, &service("inside", "10.0.0.1", &both), &cloud);
     }
 
     #[test]
@@ -204,6 +201,20 @@ mod tests {
         let by = LabelSelector { match_labels: Some(map(&[("app", "web")])), ..LabelSelector::default() };
         let found = selected(&by, &[("app", "web"), ("serving", "true")], &all).unwrap();
         assert_eq!(found.services, ["also", "inside"]);
+    }
+
+    #[test]
+    fn what_may_disturb_is_a_warning() {
+        let both = [("app", "web"), ("serving", "true")];
+        let mut bad = service("inside", "10.0.0.1", &both);
+        let spec = bad.spec.as_mut().unwrap();
+        (spec.session_affinity, spec.publish_not_ready_addresses) = (Some("ClientIP".into()), Some(true));
+        let by = LabelSelector { match_labels: Some(map(&[("app", "web")])), ..LabelSelector::default() };
+        let expected = [
+            Warning::SessionAffinity { service: "inside".into() },
+            Warning::NotReadyAddresses { service: "inside".into() },
+        ];
+        assert_eq!(selected(&by, &both, &[bad]).unwrap().warnings, expected);
     }
 
     #[test]
@@ -229,12 +240,6 @@ mod tests {
             selector: Some(&app),
         };
         assert!(told(reserved.services(&target, &[inside()])).contains("Kubernetes"));
-    }
-
-    #[test]
-    fn another_value_is_somebody_elses_and_neither_attached_nor_detached() {
-        let held = lever().held(&pod(&[("serving", "maintenance")]));
-        assert!(matches!(held, PodHeld::Foreign { what } if what.contains("maintenance")));
     }
 
     #[test]

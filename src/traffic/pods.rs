@@ -234,30 +234,6 @@ mod tests {
         PodLabel::of_saved("serving", Some("true"))
     }
 
-    fn ordinals(ordinals: &[u32]) -> OrdinalSet {
-        ordinals.iter().copied().collect()
-    }
-
-    #[test]
-    fn a_pod_that_is_away_or_going_is_held_as_wanted_and_one_that_is_there_as_it_is() {
-        let is = |wanted: &[u32]| held(&lever(), &world(), &ordinals(wanted));
-        assert_eq!(is(&[]), Held::Ordinals(ordinals(&[0])));
-        assert_eq!(is(&[0, 1, 3, 7]), Held::Ordinals(ordinals(&[0, 3, 7])), "1 has its label");
-        let mut foreign = world();
-        foreign.extend([pod(1, &json!("no"), "True", false)]);
-        assert!(matches!(held(&lever(), &foreign, &ordinals(&[])), Held::Foreign { .. }));
-    }
-
-    #[test]
-    fn one_pod_after_the_other_is_made_as_wanted() {
-        let step = |wanted: &[u32]| {
-            next(&lever(), &world(), &ordinals(wanted)).map(|(pod, detach)| (pod.name_any(), detach))
-        };
-        assert_eq!(step(&[0]), None);
-        assert_eq!(step(&[]), Some(("web-0".into(), false)));
-        assert_eq!(step(&[0, 2, 3]), Some(("web-2".into(), true)), "3 is going");
-    }
-
     #[test]
     fn it_is_confirmed_when_every_slice_has_who_serves_and_none_has_who_is_detached() {
         let selector = json!({"app": "web", "serving": "true"});

@@ -4,7 +4,7 @@ use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::ResourceExt;
 
 use super::sync_stamps::BEGIN;
-use super::{Problem, Warning, annotation};
+use super::{Problem, Warning, annotation, cover};
 
 /// Weights of StatefulSet pods, on a Service. Source: the vendor's procedure for lossless upgrades.
 pub(super) const SERVICE_WEIGHTS: &str = "service.cloud.tencent.com/lb-rs-weight";
@@ -42,17 +42,9 @@ pub(super) fn problems(service: &Service, with: &'static str) -> Vec<Problem> {
 
 /// What on a Service may disturb a run. `stamped`: it is only believed by its stamps.
 pub(super) fn warnings(service: &Service, stamped: bool) -> Vec<Warning> {
-    let name = || service.name_any();
-    let spec = service.spec.as_ref();
-    let mut warnings = Vec::new();
-    if spec.and_then(|spec| spec.session_affinity.as_deref()) == Some("ClientIP") {
-        warnings.push(Warning::SessionAffinity { service: name() });
-    }
-    if spec.and_then(|spec| spec.publish_not_ready_addresses) == Some(true) {
-        warnings.push(Warning::NotReadyAddresses { service: name() });
-    }
+    let mut warnings = cover::warnings(service);
     if stamped && annotation(service, BEGIN).is_none() {
-        warnings.push(Warning::NoStamps { service: name() });
+        warnings.push(Warning::NoStamps { service: service.name_any() });
     }
     warnings
 }

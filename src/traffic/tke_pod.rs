@@ -158,14 +158,15 @@ impl Lever for TkePod {
         if !problems.is_empty() {
             return Err(problems);
         }
-        let stamped = self.confirm_after.is_none();
-        let told = balanced.iter().flat_map(|service| tencent::warnings(service, stamped));
-        let mut services: Vec<String> = balanced.iter().map(|service| service.name_any()).collect();
-        services.extend(self.ingress_services.iter().cloned());
-        services.sort();
-        services.dedup();
+        let covers = |service: &&Service| is_balanced(service) || self.is_behind_ingress(service);
+        let mut covered: Vec<&Service> =
+            all.iter().filter(|service| selects(target, service)).filter(covers).collect();
+        covered.sort_by_key(|service| service.name_any());
+        // What an Ingress follows has no stamps.
+        let stamped = |service| self.confirm_after.is_none() && is_balanced(service);
+        let told = covered.iter().flat_map(|service| tencent::warnings(service, stamped(service)));
         Ok(Selection {
-            services,
+            services: covered.iter().map(|service| service.name_any()).collect(),
             warnings: told.chain([Warning::LivePodWeight { key: POD_WEIGHT }]).collect(),
         })
     }

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use proptest::{collection, option};
 
-use super::super::contract::contract_on_pods;
+use super::super::contract::{self, Cloud, contract_on_pods, stamped};
 use super::super::pods::{self, Memory};
 use super::*;
 use crate::traffic::sync_stamps::{BEGIN, END};
@@ -58,9 +58,8 @@ fn service(name: &str, begin: &str, end: &str) -> Service {
         .unwrap()
 }
 
-fn annotated(mut service: Service, key: &str, value: &str) -> Service {
-    service.metadata.annotations.get_or_insert_default().insert(key.to_owned(), value.to_owned());
-    service
+fn annotated(service: Service, key: &str, value: &str) -> Service {
+    contract::annotated(service, key, Some(value))
 }
 
 fn behind_an_ingress(name: &str) -> Service {
@@ -115,7 +114,27 @@ fn it_keeps_the_contract_of_levers_on_pods_whatever_weights_they_came_with() {
         json!({POD_WEIGHT_OF_INGRESS: "7", "a": "b"}),
         json!({POD_WEIGHT: "50", POD_WEIGHT_OF_INGRESS: "100"}),
     ];
-    contract_on_pods(&lever(&[], None), &all.map(|annotations| pod(0, &annotations)));
+    // Neither as somebody else would have it nor as we write it.
+    let foreign = [
+        json!({POD_WEIGHT: "0"}),
+        json!({POD_WEIGHT: "0", POD_WEIGHT_OF_INGRESS: "0"}),
+        json!({POD_WEIGHT: "5", WEIGHTS[0].1: "", POD_WEIGHT_OF_INGRESS: "0", WEIGHTS[1].1: ""}),
+        json!({WEIGHTS[0].1: "50", POD_WEIGHT_OF_INGRESS: "0", WEIGHTS[1].1: ""}),
+    ];
+    let cloud = Cloud {
+        follows: stamped,
+        fails: &[
+            |service| contract::annotated(service, tencent::MODE, Some("skip")),
+            |service| contract::annotated(service, tencent::TARGET_GROUPS, Some("[]")),
+            |service| contract::annotated(service, SERVICE_WEIGHTS, Some("{}")),
+            |service| contract::annotated(service, DIRECT_ACCESS, None),
+            |service| contract::annotated(service, BEGIN, None),
+            |service| contract::annotated(contract::annotated(service, BEGIN, None), END, None),
+        ],
+    };
+    let pods = |all: &[Value]| all.iter().map(|annotations| pod(0, annotations)).collect::<Vec<_>>();
+    let service = service("s", "02", "03");
+    contract_on_pods(&lever(&[], None), &pods(&all), &pods(&foreign), &service, &cloud);
 }
 
 proptest! {
@@ -149,25 +168,6 @@ proptest! {
 }
 
 #[test]
-fn what_somebody_else_wrote_is_neither_attached_nor_detached_and_is_put_right_again() {
-    let lever = lever(&[], None);
-    for annotations in [
-        json!({POD_WEIGHT: "0"}),
-        json!({POD_WEIGHT: "0", POD_WEIGHT_OF_INGRESS: "0"}),
-        json!({POD_WEIGHT: "5", WEIGHTS[0].1: "", POD_WEIGHT_OF_INGRESS: "0", WEIGHTS[1].1: ""}),
-        json!({WEIGHTS[0].1: "50", POD_WEIGHT_OF_INGRESS: "0", WEIGHTS[1].1: ""}),
-    ] {
-        let changed = pod(0, &annotations);
-        assert!(matches!(lever.held(&changed), PodHeld::Foreign { .. }), "{annotations}");
-        for (detach, held) in [(true, PodHeld::Detached), (false, PodHeld::Attached)] {
-            let mut live = serde_json::to_value(&changed).unwrap();
-            json_patch::merge(&mut live, &json!({"metadata": lever.change(&changed, detach)}));
-            assert_eq!(lever.held(&serde_json::from_value(live).unwrap()), held, "{annotations}");
-        }
-    }
-}
-
-#[test]
 fn it_covers_every_load_balancer_that_selects_the_pods_and_what_is_named_behind_an_ingress() {
     let mut other = service("other", "02", "03");
     other.spec.as_mut().unwrap().selector = Some(map(&[("app", "db")]));
@@ -181,6 +181,20 @@ fn it_covers_every_load_balancer_that_selects_the_pods_and_what_is_named_behind_
     let selection = select(&lever(&["web"], Some(30)), &[(POD_WEIGHT, "50")], &services).unwrap();
     assert_eq!(selection.services, ["a", "b", "web"]);
     assert_eq!(selection.warnings, [Warning::LivePodWeight { key: POD_WEIGHT }]);
+}
+
+#[test]
+fn what_may_disturb_is_a_warning_behind_an_ingress_too() {
+    let mut early = behind_an_ingress("web");
+    early.spec.as_mut().unwrap().publish_not_ready_addresses = Some(true);
+    let mut plain = service("a", "02", "03");
+    plain.metadata.annotations = Some(map(&[(DIRECT_ACCESS, "true")]));
+    let expected = [
+        Warning::NoStamps { service: "a".into() },
+        Warning::NotReadyAddresses { service: "web".into() },
+        Warning::LivePodWeight { key: POD_WEIGHT },
+    ];
+    assert_eq!(select(&lever(&["web"], None), &[], &[early, plain]).unwrap().warnings, expected);
 }
 
 #[test]
@@ -231,9 +245,6 @@ fn a_detach_is_confirmed_when_every_service_has_synchronised_after_it() {
     assert!(matches!(told(("08", "09"), ("11", "12")), Confirmation::Pending { .. }));
     assert!(matches!(told(("11", "10"), ("11", "12")), Confirmation::Pending { .. }), "under way");
     assert!(matches!(told(("10", "12"), ("11", "12")), Confirmation::Doubtful { .. }), "perhaps read before");
-    let mut none = service("a", "01", "02");
-    none.metadata.annotations = None;
-    assert!(matches!(judge(&lever, &pods, &[none], &nothing, "20"), Confirmation::Unknown { .. }));
 }
 
 #[test]
@@ -241,11 +252,6 @@ fn weights_that_come_onto_a_service_in_mid_run_make_it_unknown_who_counts() {
     let weighed = annotated(service("s", "11", "12"), SERVICE_WEIGHTS, "{}");
     let confirmation = judge(&lever(&[], None), &[detached(0, "10")], &[weighed], &Memory::default(), "20");
     assert!(matches!(confirmation, Confirmation::Unknown { why } if why.contains("remove it")));
-    for (key, value) in [(tencent::TARGET_GROUPS, "[]"), (tencent::MODE, "skip"), (DIRECT_ACCESS, "false")] {
-        let changed = annotated(service("s", "11", "12"), key, value);
-        let told = judge(&lever(&[], None), &[detached(0, "10")], &[changed], &Memory::default(), "20");
-        assert!(matches!(&told, Confirmation::Unknown { why } if why.contains(key)), "{told:?}");
-    }
 }
 
 #[test]
@@ -349,15 +355,4 @@ fn what_was_seen_before_somebody_changed_a_pod_says_nothing_of_the_next_write() 
     // The synchronisation that began with that change is under way.
     memory.saw(&lever, &all(&again), &[service("s", "11", "06")], (US, at("12.4")));
     assert!(!matches!(judge(&lever, &again, &after, &memory, "20"), Confirmation::Confirmed { .. }));
-}
-
-#[test]
-fn a_detached_pod_that_no_service_is_in_front_of_any_more_is_unknown() {
-    let lever = lever(&[], None);
-    let pods = [detached(0, "10"), pod(1, &json!({"a": "b"}))];
-    let memory = Memory::default();
-    assert!(
-        matches!(judge(&lever, &pods, &[], &memory, "20"), Confirmation::Unknown { why } if why.contains("web-0"))
-    );
-    assert!(matches!(judge(&lever, &pods[1..], &[], &memory, "20"), Confirmation::Confirmed { .. }));
 }

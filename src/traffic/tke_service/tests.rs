@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::traffic::Warning;
-use crate::traffic::contract::contract;
+use crate::traffic::contract::{Cloud, annotated, contract, merges, stamped};
 use crate::traffic::sync_stamps::{BEGIN, END};
 use crate::traffic::tencent::{DIRECT_ACCESS, MODE, TARGET_GROUPS};
 
@@ -29,6 +29,18 @@ fn lever(services: &[&str]) -> TkeService {
     TkeService::new(&TkeServiceSpec { services, ..TkeServiceSpec::default() })
 }
 
+const TKE: Cloud<'_> = Cloud {
+    follows: stamped,
+    fails: &[
+        |service| annotated(service, MODE, Some("skip")),
+        |service| annotated(service, TARGET_GROUPS, Some("[]")),
+        |service| annotated(service, DIRECT_ACCESS, None),
+        |service| annotated(service, BEGIN, None),
+        |service| annotated(annotated(service, BEGIN, None), END, None),
+        |service| annotated(service, BEGIN, Some("soon")),
+    ],
+};
+
 fn select(lever: &TkeService, all: &[Service]) -> Result<Selection, Vec<Problem>> {
     let (labels, none) = (map(&[("app", "web")]), BTreeMap::new());
     let target =
@@ -49,7 +61,15 @@ fn it_keeps_the_contract_whatever_the_annotation_held() {
         service("frame", &json!({}), &[(WEIGHTS, r#"{"defaultWeight":10,"groups":[]}"#)]),
         service("empty", &json!({}), &[(WEIGHTS, "{}\n")]),
     ];
-    contract(&lever(&[]), target, &all);
+    contract(&lever(&[]), target, &all, &TKE);
+}
+
+#[test]
+fn it_merges_into_whatever_json_the_annotation_held() {
+    let (labels, none) = (map(&[("app", "web")]), BTreeMap::new());
+    let target =
+        Target { set: "web", governing: "web", pod_labels: &labels, pod_annotations: &none, selector: None };
+    merges(&lever(&[]), target, &service("s", &json!({}), &[]));
 }
 
 #[test]
@@ -158,7 +178,7 @@ fn ports_of_one_number_and_two_protocols_are_weighed_each() {
     );
     let held = lever(&[]).held(&service("dns", &ports, &[(WEIGHTS, &half)]), &target, None);
     assert!(matches!(held, Held::Foreign { .. }), "{held:?}");
-    contract(&lever(&[]), target, &[live]);
+    contract(&lever(&[]), target, &[live], &TKE);
 }
 
 #[test]
