@@ -122,7 +122,9 @@ fn traffic(set: &StatefulSet, services: &[Service], line: &mut impl FnMut(&str))
     let names = |wanted: &dyn Fn(&Service) -> bool| -> Vec<String> {
         services.iter().filter(|service| wanted(service)).map(ResourceExt::name_any).collect()
     };
-    let label = own_label(set, services.iter().filter(|service| !is_governing(service)));
+    // One that knows pods needs no label, and may not have one.
+    let inside = |service: &&Service| !(is_governing(service) || is_balanced(service) && is_direct(service));
+    let label = own_label(set, services.iter().filter(inside));
     let labelled = |service: &Service| label.as_ref().is_some_and(|(key, _)| selects_by(service, key));
     // A balancer that knows pods has weights for them; all others follow the label.
     let balanced = names(&|service| is_balanced(service) && (is_direct(service) || !labelled(service)));

@@ -158,6 +158,13 @@ fn weighed() -> Value {
     set
 }
 
+/// Its pods have the label that `front` is to select by too.
+fn labelled() -> Value {
+    let mut set = set(1, "OnDelete");
+    set["spec"]["template"]["metadata"]["labels"]["serving"] = json!("true");
+    set
+}
+
 fn service(name: &str, kind: &str, app: &str, weights: Option<&str>) -> Value {
     let mut annotations = json!({"service.cloud.tencent.com/direct-access": "true"});
     if let Some(weights) = weights {
@@ -181,6 +188,11 @@ fn obstacles() -> Vec<Obstacle> {
         let mut nodes = front();
         nodes["metadata"]["annotations"] = json!(null);
         nodes
+    };
+    let by_label = || {
+        let mut front = front();
+        front["spec"]["selector"]["serving"] = json!("true");
+        front
     };
     let make =
         |namespace, reason, set, services, object| Obstacle { namespace, set, services, object, reason };
@@ -215,6 +227,16 @@ fn obstacles() -> Vec<Obstacle> {
             set(1, "OnDelete"),
             vec![indirect()],
             wanted(|spec| spec["traffic"]["levers"] = json!([{"tkePod": {}}])),
+        ),
+        make(
+            "covered-twice",
+            "LeverUnusable",
+            labelled(),
+            vec![by_label()],
+            wanted(|spec| {
+                let label = json!({"key": "serving", "value": "true"});
+                spec["traffic"]["levers"] = json!([{"tkeService": {}}, {"podLabel": label}]);
+            }),
         ),
         make("weighed-twice", "LeverUnusable", weighed(), vec![front()], wanted(|_| {})),
         make(

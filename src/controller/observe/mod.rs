@@ -115,6 +115,7 @@ pub async fn look(
         };
         levers::look(&question, session, &mut look, &mut seen).await?;
         complaints::hear(&question, &look, &mut seen).await;
+        seen.drains.retain(|uid, _| look.counts_still(uid, object, state, session));
         distrust_other_ports(&look, &mut seen, state);
     } else if preflight::may_begin(plan, &seen) {
         preflight::look(eye, object, &mut look, &mut seen).await?;
@@ -305,12 +306,19 @@ impl Look {
             };
             let wake = (controller.waker.clone(), key.clone());
             let target = self.pod_target(*ordinal, pod, state);
-            // Another spec or another address: what was counted until then says nothing.
-            let basis = format!("{drain:?} {target:?}");
+            let basis = basis(object, &target);
             if !session.counting.has(uid, &basis) {
                 session.counting.start(basis, &self.probes, &target, pace, controller.context.clock, wake);
             }
         }
+    }
+
+    /// Whether the pod is counted as it is to be from now on.
+    fn counts_still(&self, uid: &str, object: &LosslessUpgrade, state: &State, session: &Session) -> bool {
+        let mut all = self.pods.iter();
+        all.find(|(_, pod)| pod.metadata.uid.as_deref() == Some(uid)).is_some_and(|(ordinal, pod)| {
+            session.counting.has(uid, &basis(object, &self.pod_target(*ordinal, pod, state)))
+        })
     }
 
     /// A pod as the probes need it.
@@ -320,6 +328,11 @@ impl Look {
         let run = state.run.as_ref().map(|run| run.id.clone()).unwrap_or_default();
         pods::target(ordinal, pod, &services, run)
     }
+}
+
+/// Another spec or another address: what was counted until then says nothing.
+fn basis(object: &LosslessUpgrade, target: &PodTarget) -> String {
+    format!("{:?} {target:?}", object.spec.drain)
 }
 
 /// All Services of a namespace.

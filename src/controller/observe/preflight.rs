@@ -116,6 +116,7 @@ async fn levers(
                         seen.levers_before.push(saved);
                     }
                 }
+                seen.problems.extend(covered_twice(&covered, &selection.services));
                 covered.extend(selection.services);
             }
         }
@@ -130,6 +131,15 @@ async fn levers(
         seen.problems.push(Problem::new(Reason::ServiceNotCovered, text));
     }
     Ok(())
+}
+
+/// A pod without its label leaves the load balancer at once, where a weight of 0 would have kept its connections.
+fn covered_twice(before: &[String], now: &[String]) -> Option<Problem> {
+    let twice = now.iter().find(|name| before.contains(name))?;
+    let text = format!(
+        "Two levers cover Service {twice}: it would lose a detached pod, with its connections, before its weight counts. Take the label of podLabel out of its selector, or name the Services of the other lever without it"
+    );
+    Some(Problem::new(Reason::LeverUnusable, text))
 }
 
 /// A pod that is detached before the run: whether it is to serve after it, nobody can tell.
@@ -292,6 +302,15 @@ mod tests {
             "spec": {"podManagementPolicy": policy, "selector": {}, "template": {}, "serviceName": "web"},
         }))
         .unwrap()
+    }
+
+    #[test]
+    fn a_service_that_two_levers_cover_is_refused_by_its_name() {
+        let names = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert!(covered_twice(&names(&["front"]), &names(&["inside"])).is_none());
+        let refused = covered_twice(&names(&["front", "game"]), &names(&["inside", "game"])).unwrap();
+        assert_eq!(refused.reason, Reason::LeverUnusable);
+        assert!(refused.text.contains("Service game:"), "{}", refused.text);
     }
 
     #[test]
