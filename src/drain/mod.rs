@@ -271,60 +271,7 @@ pub struct Means {
 
 #[cfg(test)]
 mod tests {
-    use kube::CustomResourceExt;
-    use serde_json::Value;
-
     use super::*;
-    use crate::api::LosslessUpgrade;
-    use crate::traffic::LeverKind;
-
-    fn names(kinds: &[impl ToString]) -> BTreeSet<String> {
-        kinds.iter().map(ToString::to_string).collect()
-    }
-
-    /// Every object within this one, and it.
-    fn objects(value: &Value) -> Vec<&Value> {
-        let members: Vec<_> = match value {
-            Value::Object(members) => members.values().collect(),
-            Value::Array(items) => items.iter().collect(),
-            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Vec::new(),
-        };
-        std::iter::once(value).chain(members.into_iter().flat_map(objects)).collect()
-    }
-
-    /// The `tkePod` of each `has(lever.tkePod)`.
-    fn listed(rule: &str) -> BTreeSet<String> {
-        let all = rule.split("has(").skip(1).filter_map(|rest| rest.split([')', '.']).nth(1));
-        all.map(str::to_owned).collect()
-    }
-
-    #[test]
-    fn each_rule_that_lists_members_names_every_probe_or_every_lever_and_its_message_does_too() {
-        let crd = serde_json::to_value(LosslessUpgrade::crd()).unwrap();
-        let mut checked = BTreeSet::new();
-        for object in objects(&crd) {
-            let Some(rules) = object.get("x-kubernetes-validations").and_then(Value::as_array) else {
-                continue;
-            };
-            for rule in rules {
-                let [text, message] = ["rule", "message"].map(|member| rule[member].as_str().unwrap());
-                if !text.contains(".filter(named, named)") {
-                    continue;
-                }
-                let item = object.get("items").unwrap_or(object);
-                let members = item["properties"].as_object().unwrap().keys().cloned().collect();
-                assert_eq!(listed(text), members, "{text}");
-                let told: BTreeSet<_> = message
-                    .split([' ', ','])
-                    .filter(|word| members.contains(*word))
-                    .map(str::to_owned)
-                    .collect();
-                assert_eq!(told, members, "{message}");
-                checked.insert(members);
-            }
-        }
-        assert_eq!(checked, BTreeSet::from([names(ProbeKind::ALL), names(LeverKind::ALL)]));
-    }
 
     #[tokio::test]
     async fn an_item_with_no_probe_or_with_two_is_refused_with_the_names_of_all() {
