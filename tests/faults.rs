@@ -22,9 +22,9 @@ use jiff::SignedDuration;
 /// What the API server may say instead of an answer.
 const CODES: [u16; 9] = [401, 404, 409, 410, 422, 429, 500, 503, 504];
 
-/// How old a stale read is: what the latest write left behind, what the cluster's controllers and the load
-/// balancer need, what a batch needs.
-const AGES: [Duration; 3] = [Duration::from_millis(500), Duration::from_secs(2), Duration::from_secs(20)];
+/// How old a stale read is: older than the latest write, and older than the cluster's controllers and the load
+/// balancer need.
+const AGES: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(2)];
 
 /// Plays the story with each of these and holds each to the undisturbed one.
 fn matrix(calm: &Played, stories: &[(Story, Plan)]) {
@@ -71,12 +71,30 @@ fn difference(story: Story, plan: Plan, played: &Played, calm: &Played) -> Optio
         "the fault did not happen".to_owned()
     } else if !played.violations.is_empty() {
         format!("{:#?}", played.violations)
+    } else if is_misread(plan, played) && is_given_up(played, calm) {
+        return None;
     } else if played.end != calm.end {
         format!("{:#?}\ninstead of\n{:#?}", played.end, calm.end)
     } else {
         return None;
     };
     Some(format!("{}: {what}", told(story, plan, played)))
+}
+
+/// An old list of the pods shows one that is not Ready any more, and in a soak the version is given up for that.
+fn is_misread(plan: Plan, played: &Played) -> bool {
+    let message = played.status["message"].as_str().unwrap_or_default();
+    matches!(plan, Plan::Call(id, Fault::Stale(_)) if id.resource == Resource::Pods)
+        && message.contains("is not Ready any more")
+}
+
+/// The new version was given up, and all is as it was before.
+fn is_given_up(played: &Played, calm: &Played) -> bool {
+    let End { phase, pods, replicas, weights, .. } = &played.end;
+    ["RolledBack", "Blocked"].contains(&phase.as_str())
+        && pods.len() == calm.end.pods.len()
+        && pods.iter().all(|[_, image, revision]| image == "app:1" && revision == "web-1")
+        && (replicas, weights) == (&calm.end.replicas, &calm.end.weights)
 }
 
 fn told(story: Story, plan: Plan, played: &Played) -> String {
@@ -288,19 +306,16 @@ fn node_lost(played: &Played, calm: &Played) -> Option<String> {
     if !played.lost {
         return (played.end != calm.end).then(|| format!("no node was lost: {:#?}", played.end));
     }
-    let End { outcomes, pods, replicas, weights, .. } = &played.end;
-    let message = played.status["message"].as_str().unwrap_or_default();
+    // Whether its pod goes by our hand, and which other batches are taken back, is as the moment wants it.
+    let rest = |end: &End| End { gone: Vec::new(), levers: Vec::new(), ..end.clone() };
+    if rest(&played.end) == rest(&calm.end) {
+        return None;
+    }
     // The batch whose node it is did not stay good, and a pod that is not there for the moment between two of
     // its name, long after the time to verify it, counts as one that cannot be made.
-    let given_up = message.contains("is not Ready any more") || message.contains("does not exist");
-    let ends = match outcomes.last().map(String::as_str) {
-        // Whether its pod goes by our hand, and which other batches are taken back, is as the moment wants it.
-        Some("Succeeded") => *pods == calm.end.pods,
-        Some("RolledBack" | "Blocked") => given_up && pods.iter().all(|[_, image, _]| image == "app:1"),
-        Some(_) | None => false,
-    };
-    let as_before = (replicas, weights) == (&calm.end.replicas, &calm.end.weights);
-    (!ends || !as_before).then(|| format!("{:#?}", played.end))
+    let message = played.status["message"].as_str().unwrap_or_default();
+    let why = message.contains("is not Ready any more") || message.contains("does not exist");
+    (!why || !is_given_up(played, calm)).then(|| format!("{:#?}", played.end))
 }
 
 #[test]
