@@ -156,8 +156,11 @@ fn of_reads(verb: Verb) -> Vec<Fault> {
     if verb == Verb::Watch {
         return refusals.collect();
     }
-    let stale = AGES.map(Fault::Stale);
-    refusals.zip(stale.into_iter().cycle()).flat_map(|(refusal, stale)| [refusal, stale]).collect()
+    let stale = AGES.map(Fault::Stale).into_iter();
+    if soaks() {
+        return refusals.chain(stale).collect();
+    }
+    refusals.zip(stale.cycle()).flat_map(|(refusal, stale)| [refusal, stale]).collect()
 }
 
 /// Each read of the run goes wrong, in one way: the next one among the reads of its kind, so that of the kinds
