@@ -118,10 +118,13 @@ mod tests {
             service("by-hand", &json!({})),
             service("empty", &json!({"selector": {}})),
             service("first", &json!({"selector": {"statefulset.kubernetes.io/pod-name": "web-0"}})),
+            service("by-index", &json!({"selector": {"apps.kubernetes.io/pod-index": "1"}})),
+            service("by-no-index", &json!({"selector": {"apps.kubernetes.io/pod-index": "one"}})),
+            service("by-revision", &json!({"selector": {"controller-revision-hash": "web-1"}})),
             service("cousin", &json!({"selector": {"statefulset.kubernetes.io/pod-name": "web-b-0"}})),
         ];
         let names = uncovered(&target, &all, &["public".to_owned()], &["monitored".to_owned()]);
-        assert_eq!(names, ["by-dns", "first", "inside"]);
+        assert_eq!(names, ["by-dns", "by-index", "by-revision", "first", "inside"]);
     }
 
     #[test]

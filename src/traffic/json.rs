@@ -96,3 +96,27 @@ pub(super) fn same(left: &str, right: &str) -> bool {
     let read = |text| serde_json::from_str::<Value>(text).ok();
     left == right || read(left).is_some_and(|left| Some(left) == read(right))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_member_is_put_in_its_place_and_all_others_stay_as_they_are() {
+        let text = r#"{"a":1.10,"b":{ },"c":[ 0 ]}"#;
+        let raw: &RawValue = serde_json::from_str(text).unwrap();
+        let read = members(raw, "").unwrap();
+        assert_eq!(with_member(&read, "b", Some("7")), r#"{"a":1.10,"b":7,"c":[ 0 ]}"#);
+        assert_eq!(with_member(&read, "d", Some("7")), r#"{"a":1.10,"b":{ },"c":[ 0 ],"d":7}"#);
+        assert_eq!(with_member(&read, "b", None), r#"{"a":1.10,"c":[ 0 ]}"#);
+        assert_eq!(with_member(&read, "d", None), text);
+    }
+
+    #[test]
+    fn white_space_and_order_say_nothing_and_what_cannot_be_read_is_the_same_as_itself_only() {
+        assert!(same(r#"{"a":1,"b":[2]}"#, r#"{ "b": [2], "a": 1 }"#));
+        assert!(!same(r#"{"a":1}"#, r#"{"a":2}"#));
+        assert!(same("1E400", "1E400"));
+        assert!(!same("1E400", "1E401"));
+    }
+}

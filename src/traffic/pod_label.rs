@@ -138,7 +138,7 @@ impl OnPods for PodLabel {
 mod tests {
     use std::collections::BTreeMap;
 
-    use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
 
     use super::*;
     use crate::traffic::Warning;
@@ -225,7 +225,14 @@ mod tests {
         let by = LabelSelector { match_labels: Some(map(&both)), ..LabelSelector::default() };
         let told = |result: Result<Selection, Vec<Problem>>| result.unwrap_err()[0].to_string();
         assert!(told(selected(&by, &both, &[inside()])).contains("selector of StatefulSet web"));
-        assert!(told(selected(&app, &[("app", "web")], &[inside()])).contains("pod template"));
+        let missing = told(selected(&app, &[("app", "web")], &[inside()]));
+        assert!(missing.contains("pod template") && missing.contains("serving=true"), "{missing}");
+        let required = |key: &str| {
+            let rule = LabelSelectorRequirement { key: key.into(), operator: "Exists".into(), values: None };
+            LabelSelector { match_expressions: Some(vec![rule]), ..app.clone() }
+        };
+        assert!(told(selected(&required("serving"), &both, &[inside()])).contains("selector of StatefulSet"));
+        assert!(selected(&required("tier"), &both, &[inside()]).is_ok());
         let peers = service("peers", "None", &both);
         assert!(told(selected(&app, &both, &[inside(), peers])).contains("headless Service peers"));
         let without = service("without", "10.0.0.3", &[("app", "web")]);

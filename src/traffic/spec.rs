@@ -147,6 +147,12 @@ mod tests {
         }
         let schema = serde_json::to_string(&schemars::schema_for!(LeverSpec)).unwrap();
         let required = schema.matches("\"required\"").count();
+        assert_eq!(schema.matches("\"maxLength\":30").count(), 3, "lengths of time: {schema}");
+        assert_eq!(
+            schema.matches("\"default\":\"10s\"").count(),
+            1,
+            "CCE says nothing, so it is a length of time: {schema}"
+        );
         assert_eq!(required, 3, "only the label's key, and who asks Tencent's API, where: {schema}");
     }
 

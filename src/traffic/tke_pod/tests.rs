@@ -356,3 +356,32 @@ fn what_was_seen_before_somebody_changed_a_pod_says_nothing_of_the_next_write() 
     memory.saw(&lever, &all(&again), &[service("s", "11", "06")], (US, at("12.4")));
     assert!(!matches!(judge(&lever, &again, &after, &memory, "20"), Confirmation::Confirmed { .. }));
 }
+
+#[test]
+fn a_service_behind_an_ingress_must_select_the_pods() {
+    let mut other = behind_an_ingress("other");
+    other.spec.as_mut().unwrap().selector = Some(map(&[("app", "db")]));
+    let all = [service("front", "00", "01"), other];
+    let problems = select(&lever(&["other"], Some(5)), &[], &all).unwrap_err();
+    assert!(problems.contains(&Problem::DoesNotSelect { service: "other".into(), set: "web".into() }));
+}
+
+#[test]
+fn a_service_reaches_the_pods_that_it_selects_if_the_lever_is_for_it() {
+    let lever = lever(&["inside"], Some(5));
+    let of = |selector: &[(&str, &str)], mut service: Service| {
+        service.spec.as_mut().unwrap().selector = Some(map(selector));
+        lever.reaches(&service, &pod(0, &json!({})))
+    };
+    let app = [("app", "web")];
+    assert!(of(&app, service("front", "00", "01")) && of(&app, behind_an_ingress("inside")));
+    assert!(!of(&app, behind_an_ingress("other")), "no lever is for it");
+    assert!(!of(&[("app", "db")], service("front", "00", "01")));
+    assert!(!of(&[("app", "web"), ("tier", "x")], service("front", "00", "01")));
+    assert!(!of(&[], service("front", "00", "01")), "it selects nobody");
+}
+
+#[test]
+fn what_it_is_recorded_by_is_what_older_records_say() {
+    assert_eq!(lever(&[], None).saved(), ("custom-weight", None));
+}

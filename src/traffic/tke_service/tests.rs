@@ -206,3 +206,13 @@ fn on_a_shared_load_balancer_each_service_is_confirmed_by_its_own_stamps() {
     assert!(confirmed(&shared("a", "11", "12"), &shared("a", "01", "02")));
     assert!(!confirmed(&shared("b", "01", "02"), &shared("b", "01", "02")), "a's synchronisation is not b's");
 }
+
+#[test]
+fn tencents_api_is_asked_where_the_spec_says_so() {
+    let api: ConfirmByApiSpec =
+        serde_json::from_value(json!({"region": "ap-guangzhou", "credentials": {"secret": "tencent"}}))
+            .unwrap();
+    let with = TkeServiceSpec { confirm_by_api: Some(api.clone()), ..TkeServiceSpec::default() };
+    assert_eq!(TkeService::new(&with).confirm_by_api(), Some(&api));
+    assert_eq!(lever(&[]).confirm_by_api(), None);
+}
