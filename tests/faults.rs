@@ -91,7 +91,7 @@ fn is_misread(plan: Plan, played: &Played) -> bool {
 /// The new version was given up, and all is as it was before.
 fn is_given_up(played: &Played, calm: &Played) -> bool {
     let End { phase, pods, replicas, weights, .. } = &played.end;
-    ["RolledBack", "Blocked"].contains(&phase.as_str())
+    phase == "RolledBack"
         && pods.len() == calm.end.pods.len()
         && pods.iter().all(|[_, image, revision]| image == "app:1" && revision == "web-1")
         && (replicas, weights) == (&calm.end.replicas, &calm.end.weights)
@@ -314,10 +314,8 @@ fn node_lost(played: &Played, calm: &Played) -> Option<String> {
     if rest(&played.end) == rest(&calm.end) {
         return None;
     }
-    // The batch whose node it is did not stay good, and a pod that is not there for the moment between two of
-    // its name, long after the time to verify it, counts as one that cannot be made.
-    let message = played.status["message"].as_str().unwrap_or_default();
-    let why = message.contains("is not Ready any more") || message.contains("does not exist");
+    // The batch whose node it is did not stay good.
+    let why = played.status["message"].as_str().is_some_and(|text| text.contains("is not Ready any more"));
     (!why || !is_given_up(played, calm)).then(|| format!("{:#?}", played.end))
 }
 

@@ -21,7 +21,8 @@ pub fn look(turn: &mut Turn<'_>, run: &mut Run) -> Next {
         turn.end_batch(run);
         return Next::Again;
     }
-    let deadline = later(turn.since(run.entered), turn.plan.verify.timeout);
+    let entered = turn.since(run.entered);
+    let deadline = later(entered, turn.plan.verify.timeout);
     let overdue = turn.now >= deadline;
     let mut faults: Vec<Fault> =
         turn.records().filter_map(|(record, pod)| fault(turn, record, pod)).collect();
@@ -35,8 +36,17 @@ pub fn look(turn: &mut Turn<'_>, run: &mut Run) -> Next {
     };
     match faults.into_iter().next() {
         Some(Fault::Never(why)) => return failed(turn, run, &why, false),
-        // Whoever ends it, and however long its node is away, says nothing about the version.
-        Some(Fault::Ending(why)) => return wait(&why, deadline).into(),
+        // Whoever ends it, and however long its node is away, says nothing about the version: the one after it has
+        // at least half of the time for itself.
+        Some(Fault::Ending(why)) => {
+            let half = later(entered, turn.plan.verify.timeout / 2);
+            if turn.now >= half {
+                turn.enter(run, Step::Verify);
+                return Next::Again;
+            }
+            let whole = later(turn.first_entered(run), turn.plan.verify.timeout);
+            return wait(&why, whole).until(half).into();
+        }
         Some(Fault::NotYet { why, no_room }) if overdue => return failed(turn, run, &why, no_room),
         Some(Fault::NotYet { why, .. }) => {
             let whole = later(turn.first_entered(run), turn.plan.verify.timeout);
