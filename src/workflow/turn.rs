@@ -149,7 +149,9 @@ impl<'a> Turn<'a> {
     pub fn ending(&self) -> Option<&'a PodView> {
         let seen = self.seen;
         let pods = self.state.detached.iter().filter_map(|ordinal| Some((ordinal, seen.pods.get(&ordinal)?)));
-        let mut ending = pods.filter(|(ordinal, pod)| pod.terminating || !self.stays(*ordinal));
+        // Without its StatefulSet a pod stays as it is.
+        let goes = |ordinal| self.set().is_some() && !self.stays(ordinal);
+        let mut ending = pods.filter(|(ordinal, pod)| pod.terminating || goes(*ordinal));
         ending.next().map(|(_, pod)| pod)
     }
 

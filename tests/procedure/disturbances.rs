@@ -31,6 +31,26 @@ fn the_statefulset_deleted_ends_the_run_and_the_levers_are_put_back() {
 }
 
 #[test]
+fn the_statefulset_deleted_without_its_pods_leaves_them_attached() {
+    at_every_moment(
+        ALL,
+        |world| {
+            world.happens("kubectl delete statefulset web --cascade=orphan");
+            world.cluster.set = None;
+            let before = world.counts.deleted.len();
+            world.run_until(60, |world| world.state.run.is_none());
+            assert_eq!(world.counts.deleted.len(), before, "{}", world.tale());
+        },
+        |_, before, world| {
+            if before.step() != Some(Step::Restore) {
+                same(world, "outcome", outcome(world), Some(Outcome::Aborted));
+            }
+            assert!(world.balancers.iter().all(Balancer::restored), "{}", world.tale());
+        },
+    );
+}
+
+#[test]
 fn the_statefulset_made_anew_is_another_matter() {
     at_every_moment(
         ALL,

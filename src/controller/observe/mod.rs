@@ -157,6 +157,7 @@ async fn glance(
     let set_view = set.as_ref().map(set::view).transpose()?;
     let pods = match &set {
         Some(set) => pods::of(client, &namespace, set).await?,
+        None if state.run.is_some() => pods::left_by(client, &namespace, name).await?,
         None => BTreeMap::new(),
     };
     let means = Means {

@@ -20,6 +20,9 @@ use crate::workflow::ordinals::{Ordinal, ordinal_of};
 /// at its first look, in seconds that may differ by one.
 const FIRST_LOOK_SECONDS: i64 = 1;
 
+/// The label that the StatefulSet controller gives to each pod.
+const POD_NAME: &str = "statefulset.kubernetes.io/pod-name";
+
 /// A pod is given no more counters than this, over all runs.
 const MOST_COUNTERS: usize = 10;
 
@@ -44,14 +47,31 @@ pub async fn of(
     let pods = list.map_err(Error::api("listing the pods"))?.items.into_iter();
     let owned =
         |pod: &Pod| pod.owner_references().iter().any(|owner| Some(&owner.uid) == set.metadata.uid.as_ref());
-    let name = set.name_any();
-    Ok(pods
-        .filter(owned)
-        .filter_map(|pod| {
-            let ordinal = ordinal_of(&name, pod.metadata.name.as_deref()?)?;
-            Some((ordinal, pod))
-        })
-        .collect())
+    Ok(by_ordinal(&set.name_any(), pods.filter(owned)))
+}
+
+/// The pods that a StatefulSet of this name has left behind when it was deleted without them: made for it, and nobody's
+/// now. What a lever on pods wrote is still in them.
+///
+/// # Errors
+/// A read that failed.
+pub async fn left_by(
+    client: &kube::Client,
+    namespace: &str,
+    set: &str,
+) -> Result<BTreeMap<Ordinal, Pod>, Error> {
+    let api: Api<Pod> = Api::namespaced(client.clone(), namespace);
+    let list = api.list(&ListParams::default().labels(POD_NAME)).await;
+    Ok(left(set, list.map_err(Error::api("listing the pods"))?.items))
+}
+
+fn left(set: &str, pods: Vec<Pod>) -> BTreeMap<Ordinal, Pod> {
+    by_ordinal(set, pods.into_iter().filter(|pod| pod.owner_references().is_empty()))
+}
+
+fn by_ordinal(set: &str, pods: impl Iterator<Item = Pod>) -> BTreeMap<Ordinal, Pod> {
+    let pods = pods.filter_map(|pod| Some((ordinal_of(set, pod.metadata.name.as_deref()?)?, pod)));
+    pods.collect()
 }
 
 /// A pod as the procedure sees it. `run` is given where a probe counts from inside the pod.
@@ -212,6 +232,24 @@ mod tests {
             "status": status,
         }))
         .unwrap()
+    }
+
+    #[test]
+    fn what_a_statefulset_has_left_behind_are_the_pods_of_its_name_that_are_nobodys() {
+        let named = |name: &str, owner: Option<&str>| {
+            let owners: Vec<_> = owner
+                .iter()
+                .map(|uid| json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "web", "uid": uid}))
+                .collect();
+            serde_json::from_value(json!({"metadata": {"name": name, "ownerReferences": owners}})).unwrap()
+        };
+        let all = vec![
+            named("web-0", None),
+            named("web-1", Some("u-old")),
+            named("web-b-2", None),
+            named("web-12", None),
+        ];
+        assert_eq!(left("web", all).into_keys().collect::<Vec<_>>(), [0, 12]);
     }
 
     fn ready(status: &str, since: &str) -> serde_json::Value {
