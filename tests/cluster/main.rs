@@ -76,6 +76,10 @@ fn cases() -> Vec<Case> {
             pod_weights::by_pod,
         ),
         beside("a pod that was not replaced gets its own weight back", pod_weights::put_back),
+        beside(
+            "pods that are left without their StatefulSet get their weight back too",
+            pod_weights::orphaned,
+        ),
         beside("a load balancer ten seconds behind, batches of two", upgrades::far_behind),
         beside("a controller that writes no stamps, by confirmAfter", upgrades::without_stamps),
         beside(

@@ -77,6 +77,40 @@ pub fn put_back(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), Fai
     .boxed_local()
 }
 
+/// What is written on the pods outlives their StatefulSet, so it is taken off all the same.
+pub fn orphaned(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), Failed>> {
+    async move {
+        let app = begin(stage, App { replicas: 2, ..App::nginx("orphans") }, |spec| {
+            spec["traffic"]["levers"] = json!([{"tkePod": {}}]);
+            // Long enough to delete the StatefulSet before the first pod is replaced.
+            spec["drain"]["stableFor"] = json!("15s");
+        })
+        .await?;
+        let run = app
+            .run_under(&light(), async {
+                app.set_image("lab/nginx:v2").await?;
+                drains(stage, "orphans", 0).await?;
+                let set = ["delete", "statefulset", "nginx", "-n", "orphans", "--cascade=orphan"];
+                stage.cluster().kubectl(&set)?;
+                let is_over = |object: &LosslessUpgrade| {
+                    object.status.as_ref().is_some_and(|status| status.run.is_none())
+                };
+                object_is(stage, "orphans", "its run is over", Duration::from_mins(1), is_over)
+                    .await
+                    .map(drop)
+            })
+            .await?;
+        lossless(&run)?;
+        if app.pods().await?.len() < 3 {
+            return Err("a pod went with its StatefulSet".into());
+        }
+        none_is_weighed(&app).await?;
+        app.remove().await?;
+        Ok(())
+    }
+    .boxed_local()
+}
+
 /// What the cloud's controller has to say stands in the object while the run waits for it.
 pub fn told_why(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), Failed>> {
     async move {

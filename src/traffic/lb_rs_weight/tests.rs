@@ -173,22 +173,22 @@ fn lists_that_were_left_out_are_left_out_again() {
         assert_eq!(look(text.as_deref(), Some(before)), Held::Ordinals(set(&[0])), "{before}");
         assert_eq!(write(text.as_deref(), Some(before), &[]).as_deref(), Some(before));
     }
+}
 
-    #[test]
-    fn a_list_that_was_not_there_before_the_run_goes_with_our_entry_also_where_somebody_wrote_meanwhile() {
-        let before = r#"{"defaultWeight":10}"#;
-        let live = write(Some(before), Some(before), &[0]).unwrap().replace("10", "20");
-        assert_eq!(write(Some(&live), Some(before), &[]).as_deref(), Some(r#"{"defaultWeight":20}"#));
-    }
+#[test]
+fn a_list_that_was_not_there_before_the_run_goes_with_our_entry_also_where_somebody_wrote_meanwhile() {
+    let before = r#"{"defaultWeight":10}"#;
+    let live = write(Some(before), Some(before), &[0]).unwrap().replace("10", "20");
+    assert_eq!(write(Some(&live), Some(before), &[]).as_deref(), Some(r#"{"defaultWeight":20}"#));
+}
 
-    #[test]
-    fn a_weight_is_at_most_a_hundred() {
-        let of = |weight: u32| {
-            format!(
-                r#"{{"groups":[{{"key":{{"proto":"TCP","port":80}},"statefulSets":[{{"name":"web","weights":[{{"weight":{weight},"podIndexes":[0]}}]}}]}}]}}"#
-            )
-        };
-        assert_eq!(look(Some(&of(100)), Some(&of(100))), Held::Ordinals(set(&[])));
-        assert!(matches!(look(Some(&of(101)), Some(&of(101))), Held::Unreadable { .. }));
-    }
+#[test]
+fn a_weight_is_at_most_a_hundred() {
+    let of = |weight: u32| {
+        format!(
+            r#"{{"groups":[{{"key":{{"proto":"TCP","port":80}},"statefulSets":[{{"name":"web","weights":[{{"weight":{weight},"podIndexes":[0]}}]}}]}}]}}"#
+        )
+    };
+    assert_eq!(look(Some(&of(100)), Some(&of(100))), Held::Ordinals(set(&[])));
+    assert!(matches!(look(Some(&of(101)), Some(&of(101))), Held::Unreadable { .. }));
 }
