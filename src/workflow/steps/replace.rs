@@ -7,7 +7,6 @@ use crate::workflow::levers;
 use crate::workflow::observed::PodView;
 use crate::workflow::reasons::Reason;
 use crate::workflow::state::{BatchKind, PodRecord, PodState, Run, Step};
-use crate::workflow::steps::attach;
 use crate::workflow::turn::{Next, Turn, Wait, later};
 
 /// Deletes what may be deleted, one at a time, and waits for the new pods.
@@ -74,11 +73,9 @@ fn refused(turn: &mut Turn<'_>, run: &mut Run, guard: Guard, name: &str, why: &s
             turn.enter(run, if guard == Guard::LeversConfirmed { Step::Detach } else { Step::Drain });
             Next::Again
         }
-        // A delete that a stalled process has ordered before must not land while this stands against it.
-        Guard::RevisionUnmoved | Guard::OthersServe => attach::fence(turn, run).unwrap_or_else(|| {
-            let reason =
-                if guard == Guard::OthersServe { Reason::OthersNotReady } else { Reason::ReplaceTimedOut };
-            Wait::new(text).deadline(deadline, turn.now, reason).into()
-        }),
+        Guard::RevisionUnmoved => {
+            Wait::new(text).deadline(deadline, turn.now, Reason::ReplaceTimedOut).into()
+        }
+        Guard::OthersServe => Wait::new(text).deadline(deadline, turn.now, Reason::OthersNotReady).into(),
     }
 }
