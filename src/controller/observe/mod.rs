@@ -155,11 +155,15 @@ async fn glance(
         gone_for_sure(&sets, name).await?;
     }
     let set_view = set.as_ref().map(set::view).transpose()?;
-    let pods = match &set {
+    let mut pods = match &set {
         Some(set) => pods::of(client, &namespace, set).await?,
-        None if state.run.is_some() => pods::left_by(client, &namespace, name).await?,
         None => BTreeMap::new(),
     };
+    // While it goes its pods are let go of, one after the other.
+    let stays = set.as_ref().is_some_and(|set| set.metadata.deletion_timestamp.is_none());
+    if state.run.is_some() && !stays {
+        pods.extend(pods::left_by(client, &namespace, name).await?);
+    }
     let means = Means {
         client: client.clone(),
         counter: CounterSettings {
