@@ -17,7 +17,7 @@ const SURGES: u32 = 3;
 /// Chooses the next batch, or begins to reclaim where none is left.
 pub fn choose(turn: &mut Turn<'_>, run: &mut Run) -> Next {
     let Some(set) = turn.set() else { return Wait::new("Waiting for the StatefulSet").into() };
-    if set.update_revision.as_ref() != Some(&run.to) && matches!(run.goal, Goal::Upgrade | Goal::RollBack) {
+    if !run.goal.leaves() && set.update_revision.as_ref() != Some(&run.to) {
         return turn.unnoticed(run, "the newest template").into();
     }
     match run.goal {
@@ -44,7 +44,7 @@ pub fn choose(turn: &mut Turn<'_>, run: &mut Run) -> Next {
     let surge_pending = at(turn, &turn.surge_ordinals(run), |pod| pod.revision != run.to);
     let surge_counts = run.goal == Goal::Upgrade || !pending.is_empty();
     let wanted = !pending.is_empty() || (surge_counts && !surge_pending.is_empty());
-    if let Some(next) = wanted.then(|| replicas_changed(turn, run)).flatten() {
+    if wanted && let Some(next) = replicas_changed(turn, run) {
         return next;
     }
     if let Some(next) = broken(turn, run) {
@@ -233,9 +233,8 @@ fn retire(turn: &mut Turn<'_>, run: &mut Run) -> Next {
         yield_replicas(turn, run);
     }
     let out = turn.base_ordinals().difference(&turn.serving());
-    let leaving = matches!(run.goal, Goal::Abort | Goal::Release);
     let waited = turn.now >= later(turn.since(run.entered), turn.plan.verify.timeout);
-    let hasty = leaving && (waited || run.surge == 0);
+    let hasty = run.goal.leaves() && (waited || run.surge == 0);
     if !out.is_empty() && !hasty && !condemned {
         return wait_for_others(turn, run, &out);
     }

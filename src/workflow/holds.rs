@@ -44,8 +44,7 @@ fn paused(turn: &Turn<'_>, run: &Run) -> Option<Wait> {
 /// The run deletes nothing beside that; it may still be ended.
 fn rolling(turn: &Turn<'_>, run: &Run) -> Option<Wait> {
     let set = turn.set()?;
-    let goes_on = matches!(run.goal, Goal::Upgrade | Goal::RollBack);
-    if set.on_delete || !goes_on || run.step == Step::Restore {
+    if set.on_delete || run.goal.leaves() || run.step == Step::Restore {
         return None;
     }
     let text = format!(

@@ -82,8 +82,7 @@ fn heed(turn: &mut Turn<'_>, run: &mut Run) -> Option<Next> {
     let set = turn.set().filter(|set| set.uid == run.set_uid)?;
     let asked = &turn.seen.actions;
     let new = asked.beside(&turn.state.handled);
-    let goes_on = matches!(run.goal, Goal::Upgrade | Goal::RollBack);
-    let abort = new.abort && goes_on;
+    let abort = new.abort && !run.goal.leaves();
     let rollback = new.rollback && matches!(run.goal, Goal::Upgrade | Goal::Abort);
     let newest = set.update_revision.clone();
     if (abort || rollback) && newest.is_none() {
@@ -150,8 +149,7 @@ fn moved(turn: &mut Turn<'_>, run: &mut Run) -> Option<Next> {
         | Step::Attach
         | Step::Soak => run.batch.kind != BatchKind::Retiring,
     };
-    let under_way = matches!(run.goal, Goal::Upgrade | Goal::RollBack);
-    if !follows || !under_way || run.to.is_empty() || revision == run.to {
+    if !follows || run.goal.leaves() || run.to.is_empty() || revision == run.to {
         return None;
     }
     if run.goal == Goal::RollBack && run.failed.as_ref() == Some(&revision) {

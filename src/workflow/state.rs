@@ -173,6 +173,17 @@ pub enum Goal {
     Release,
 }
 
+impl Goal {
+    /// Only has to leave: no serving pod is replaced on the way.
+    #[must_use]
+    pub const fn leaves(self) -> bool {
+        match self {
+            Self::Upgrade | Self::RollBack => false,
+            Self::Abort | Self::Release => true,
+        }
+    }
+}
+
 /// What a run is doing. `transitions` has the table of what follows what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Step {

@@ -130,7 +130,7 @@ fn timed_out(turn: &mut Turn<'_>, run: &mut Run, held: &[Left], text: &str) -> N
         (OnTimeout::Pause | OnTimeout::Rollback, _) => AfterTimeout::Paused,
     };
     let timeout = DrainTimeout { ordinals: held.iter().map(|held| held.ordinal).collect(), then };
-    let leaves = matches!(run.goal, Goal::Abort | Goal::Release);
+    let leaves = run.goal.leaves();
     if run.timeouts.len() < MOST_TIMEOUTS && !(leaves && run.timeouts.last() == Some(&timeout)) {
         run.timeouts.push(timeout);
     }

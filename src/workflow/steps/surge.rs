@@ -19,7 +19,8 @@ pub fn look(turn: &mut Turn<'_>, run: &mut Run) -> Next {
         return next;
     }
     // Neither without nor with the surge: the user wants another number.
-    if let Some(next) = (set.replicas != turn.base()).then(|| batches::replicas_changed(turn, run)).flatten()
+    if set.replicas != turn.base()
+        && let Some(next) = batches::replicas_changed(turn, run)
     {
         return next;
     }
