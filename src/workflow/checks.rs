@@ -1,6 +1,6 @@
 //! The last look before a delete: a list of guards, so that a test can take one out.
 
-use super::observed::{Confirmation, DrainView, Held, PodView};
+use super::observed::{Confirmation, DrainView, PodView};
 use super::plan::Plan;
 use super::state::{BatchKind, PodRecord, PodState, Run};
 use super::turn::Turn;
@@ -66,12 +66,10 @@ impl Guard {
                 .then(|| "the record does not say that it may be deleted".to_owned()),
             Self::Drained if owes_nothing => None,
             Self::LeversHold | Self::LeversConfirmed if needs_no_lever => None,
-            Self::LeversHold => turn.levers(run).find_map(|lever| match &lever.held {
-                Held::Ordinals(held) if held.contains(record.ordinal) => None,
-                Held::Ordinals(_) => Some(format!("{} lets new connections to it", lever.name)),
-                Held::Foreign(what) => Some(format!("{}: {what}", lever.name)),
-                Held::Unreadable(why) => Some(format!("{} cannot be read: {why}", lever.name)),
-                Held::Gone => Some(format!("{} is gone", lever.name)),
+            Self::LeversHold => turn.levers(run).find_map(|lever| match lever.ordinals() {
+                Ok(held) if held.contains(record.ordinal) => None,
+                Ok(_) => Some(format!("{} lets new connections to it", lever.name)),
+                Err(why) => Some(why),
             }),
             Self::LeversConfirmed => turn.levers(run).find_map(|lever| match &lever.confirmed {
                 Confirmation::Confirmed(_) => None,

@@ -8,7 +8,7 @@ use super::decision::Effect;
 use super::observed::{Confirmation, Held, LeverView, Site};
 use super::ordinals::OrdinalSet;
 use super::reasons::{Problem, Reason};
-use super::state::{Goal, Run, Step};
+use super::state::{Run, Step};
 use super::turn::{Next, Turn, Wait, later};
 
 /// How often somebody else's change of our entries is written over before the run waits for the user.
@@ -39,10 +39,18 @@ pub fn hold(turn: &mut Turn<'_>, run: &mut Run, what: &str) -> Option<Next> {
             Held::Unreadable(why) => {
                 return Some(wait(format!("{what}: {} cannot be read: {why}", lever.name)).into());
             }
+            Held::Gone if run.goal.leaves() => {
+                let without = turn.without_gone_from(run);
+                let text =
+                    format!("{what}: {} is gone; going on without it at {}", lever.name, clock(without));
+                return Some(wait(text).until(without).into());
+            }
             Held::Gone => {
-                let wait = wait(format!("{what}: {} is gone", lever.name));
-                let wait = if leaves(run) { wait.until(turn.without_gone_from(run)) } else { wait };
-                return Some(wait.into());
+                let text = format!(
+                    "{what}: {} is gone. Make it again, or set the annotation lossless-upgrade.io/abort",
+                    lever.name
+                );
+                return Some(wait(text).into());
             }
         }
     }
@@ -109,14 +117,12 @@ fn heed(
 /// Sees to it that the levers still hold what was confirmed; else they are set again, a few times.
 pub fn still_held(turn: &mut Turn<'_>, run: &mut Run) -> Option<Next> {
     let wanted = &turn.state.detached;
-    let lost = turn.levers(run).find_map(|lever| match &lever.held {
-        Held::Ordinals(held) if held == wanted => None,
-        Held::Ordinals(held) => {
+    let lost = turn.levers(run).find_map(|lever| match lever.ordinals() {
+        Ok(held) if held == wanted => None,
+        Ok(held) => {
             Some(format!("{} keeps away {} instead of {}", lever.name, whom(turn, held), whom(turn, wanted)))
         }
-        Held::Foreign(what) => Some(format!("{}: {what}", lever.name)),
-        Held::Unreadable(why) => Some(format!("{} cannot be read: {why}", lever.name)),
-        Held::Gone => Some(format!("{} is gone", lever.name)),
+        Err(why) => Some(why),
     })?;
     run.reasserted += 1;
     if run.reasserted > REASSERTIONS {
@@ -134,20 +140,13 @@ impl<'a> Turn<'a> {
     /// The levers that count. Through a Service that is gone nobody comes: when it stays so for as long as a change of
     /// a lever may take, a run that only has to leave does so without it.
     pub fn levers(&self, run: &Run) -> impl Iterator<Item = &'a LeverView> + use<'a> {
-        let is_over = leaves(run) && self.now >= self.without_gone_from(run);
+        let is_over = run.goal.leaves() && self.now >= self.without_gone_from(run);
         self.seen.levers.iter().filter(move |lever| !is_over || lever.held != Held::Gone)
     }
 
     fn without_gone_from(&self, run: &Run) -> Timestamp {
         let since = run.leaving_since.map_or_else(|| self.first_entered(run), |since| self.since(since));
         later(since, self.plan.confirm_timeout)
-    }
-}
-
-const fn leaves(run: &Run) -> bool {
-    match run.goal {
-        Goal::Upgrade | Goal::RollBack => false,
-        Goal::Abort | Goal::Release => true,
     }
 }
 
@@ -160,12 +159,11 @@ fn whom(turn: &Turn<'_>, ordinals: &OrdinalSet) -> String {
 /// leave tries again after a while.
 pub fn write(turn: &mut Turn<'_>, run: &mut Run, again: bool, message: String) -> Next {
     if run.lever_writes >= objects(turn, run).saturating_mul(MOST_WRITES) {
-        let goes_on = matches!(run.goal, Goal::Upgrade | Goal::RollBack) && run.step != Step::Restore;
         let told = format!(
             "{message}: written {} times in this step and still not in force. Nothing is deleted. Look for another writer of the annotation, and at the events of the Service",
             run.lever_writes
         );
-        if goes_on {
+        if !run.goal.leaves() && run.step != Step::Restore {
             let text = format!("{told}, then set the annotation lossless-upgrade.io/retry to a new value");
             return turn.halt(run, Problem::new(Reason::LeverContested, text));
         }

@@ -143,6 +143,21 @@ pub struct LeverView {
     pub site: Site,
 }
 
+impl LeverView {
+    /// Whose connections it keeps away.
+    ///
+    /// # Errors
+    /// What keeps that from being told.
+    pub fn ordinals(&self) -> Result<&OrdinalSet, String> {
+        match &self.held {
+            Held::Ordinals(ordinals) => Ok(ordinals),
+            Held::Foreign(what) => Err(format!("{}: {what}", self.name)),
+            Held::Unreadable(why) => Err(format!("{} cannot be read: {why}", self.name)),
+            Held::Gone => Err(format!("{} is gone", self.name)),
+        }
+    }
+}
+
 /// What a lever writes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Site {

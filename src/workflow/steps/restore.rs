@@ -29,7 +29,11 @@ pub fn look(turn: &mut Turn<'_>, run: &mut Run) -> Next {
                 turn.warn(Reason::LeverNotRestored, text);
             }
             Held::Gone => {
-                let text = format!("Putting the levers back: {} is gone; should it come back", lever.name);
+                let text = format!(
+                    "Putting the levers back: {} is gone; waiting until {} should it come back",
+                    lever.name,
+                    levers::clock(deadline)
+                );
                 return Wait::new(text).until(deadline).into();
             }
             Held::Ordinals(_) | Held::Foreign(_) | Held::Unreadable(_)
