@@ -115,8 +115,8 @@ pub async fn look(
         };
         levers::look(&question, session, &mut look, &mut seen).await?;
         complaints::hear(&question, &look, &mut seen).await;
-        seen.drains.retain(|uid, _| look.counts_still(uid, object, state, session));
-        distrust_other_ports(&look, &mut seen, state);
+        let counted = std::mem::take(&mut seen.drains);
+        seen.drains = look.still_counted(counted, object, state, session);
     } else if preflight::may_begin(plan, &seen) {
         preflight::look(eye, object, &mut look, &mut seen).await?;
     }
@@ -226,23 +226,6 @@ async fn gone_for_sure(sets: &Api<StatefulSet>, name: &str) -> Result<(), Error>
     if found.items.is_empty() { Ok(()) } else { Err(Error::Incomplete(doubt)) }
 }
 
-/// A counter that was started before a Service got another port does not count on it.
-fn distrust_other_ports(look: &Look, seen: &mut Observed, state: &State) {
-    let Some(probe) = look.probes.iter().find_map(|probe| probe.counter()) else { return };
-    for (ordinal, pod) in &look.pods {
-        let target = look.pod_target(*ordinal, pod, state);
-        let Some(counted) = counted_ports(pod, &target.run) else { continue };
-        let wanted = probe.ports(&target);
-        if let Some(view) = seen.drains.get_mut(&target.uid)
-            && counted != *wanted
-        {
-            *view = DrainView::Unknown(format!(
-                "its drain counter counts on the ports {counted:?}, and the Services send to {wanted:?} now"
-            ));
-        }
-    }
-}
-
 /// The target as the levers know it.
 pub fn target<'a>(
     name: &'a str,
@@ -318,11 +301,34 @@ impl Look {
         }
     }
 
-    /// Whether the pod is counted as it is to be from now on.
-    fn counts_still(&self, uid: &str, object: &LosslessUpgrade, state: &State, session: &Session) -> bool {
-        let mut all = self.pods.iter();
-        all.find(|(_, pod)| pod.metadata.uid.as_deref() == Some(uid)).is_some_and(|(ordinal, pod)| {
-            session.counting.has(uid, &basis(object, &self.pod_target(*ordinal, pod, state)))
+    /// What was counted, of the pods that are counted as they are to be from now on.
+    fn still_counted(
+        &self,
+        mut counted: BTreeMap<String, DrainView>,
+        object: &LosslessUpgrade,
+        state: &State,
+        session: &Session,
+    ) -> BTreeMap<String, DrainView> {
+        let mut still = BTreeMap::new();
+        for (ordinal, pod) in &self.pods {
+            let target = self.pod_target(*ordinal, pod, state);
+            if session.counting.has(&target.uid, &basis(object, &target))
+                && let Some(view) = counted.remove(&target.uid)
+            {
+                still.insert(target.uid.clone(), self.on_other_ports(pod, &target).unwrap_or(view));
+            }
+        }
+        still
+    }
+
+    /// A counter that was started before a Service got another port does not count on it.
+    fn on_other_ports(&self, pod: &Pod, target: &PodTarget) -> Option<DrainView> {
+        let wanted = self.probes.iter().find_map(|probe| probe.counter())?.ports(target);
+        let counted = counted_ports(pod, &target.run)?;
+        (counted != *wanted).then(|| {
+            DrainView::Unknown(format!(
+                "its drain counter counts on the ports {counted:?}, and the Services send to {wanted:?} now"
+            ))
         })
     }
 
