@@ -15,5 +15,3 @@ pub const ABORT: &str = "lossless-upgrade.io/abort";
 pub const ROLLBACK: &str = "lossless-upgrade.io/rollback";
 /// On the object: the user wants a halted or rejected run to be tried again.
 pub const RETRY: &str = "lossless-upgrade.io/retry";
-/// Label of a StatefulSet's pod: the revision it was made from.
-pub const REVISION: &str = "controller-revision-hash";

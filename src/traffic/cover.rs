@@ -3,6 +3,7 @@
 use k8s_openapi::api::core::v1::{Service, ServiceSpec};
 use kube::ResourceExt;
 
+use super::labels::{POD_INDEX, POD_NAME, REVISION};
 use super::{Target, Warning};
 use crate::workflow::ordinals::{Ordinal, ordinal_of};
 
@@ -67,9 +68,9 @@ pub(super) fn is_governing(target: &Target<'_>, service: &Service) -> bool {
 /// a pod of this StatefulSet may have the value.
 fn given_to_each_pod(set: &str, key: &str, value: &str) -> Option<bool> {
     match key {
-        "statefulset.kubernetes.io/pod-name" => Some(ordinal_of(set, value).is_some()),
-        "apps.kubernetes.io/pod-index" => Some(value.parse::<Ordinal>().is_ok()),
-        "controller-revision-hash" => Some(true),
+        POD_NAME => Some(ordinal_of(set, value).is_some()),
+        POD_INDEX => Some(value.parse::<Ordinal>().is_ok()),
+        REVISION => Some(true),
         _ => None,
     }
 }

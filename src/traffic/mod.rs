@@ -32,6 +32,7 @@ mod contract;
 pub mod cover;
 mod endpoints;
 mod json;
+pub mod labels;
 mod lb_rs_weight;
 mod none;
 mod pod_label;

@@ -9,13 +9,13 @@ use kube::ResourceExt;
 use serde_json::{Value, json};
 
 use super::cover::{is_governing, selects, warnings};
+use super::labels::{POD_INDEX, POD_NAME, REVISION};
 use super::pods::Front;
 use super::spec::PodLabelSpec;
 use super::{Confirmation, Lever, LeverKind, OnPods, PodHeld, Problem, Selection, Site, Target};
 
 /// Labels that are the StatefulSet controller's own.
-const RESERVED: [&str; 3] =
-    ["statefulset.kubernetes.io/pod-name", "apps.kubernetes.io/pod-index", "controller-revision-hash"];
+const RESERVED: [&str; 3] = [POD_NAME, POD_INDEX, REVISION];
 
 /// The lever with its settings.
 #[derive(Clone, Debug)]

@@ -9,19 +9,17 @@ use kube::core::Selector;
 use kube::{Api, ResourceExt};
 
 use crate::controller::error::Error;
-use crate::controller::names::{FENCE, REVISION};
+use crate::controller::names::FENCE;
 use crate::drain::PodTarget;
 use crate::drain::ports::{resolve_fronts, resolve_target_ports};
 use crate::drain::socket::{CounterState, counter_state, counters};
+use crate::traffic::labels::{POD_NAME, REVISION};
 use crate::workflow::observed::{CounterView, ImageView, PodView};
 use crate::workflow::ordinals::{Ordinal, ordinal_of};
 
 /// A pod whose Ready condition is as old as the pod itself was never Ready. The kubelet writes both
 /// at its first look, in seconds that may differ by one.
 const FIRST_LOOK_SECONDS: i64 = 1;
-
-/// The label that the StatefulSet controller gives to each pod.
-const POD_NAME: &str = "statefulset.kubernetes.io/pod-name";
 
 /// A pod is given no more counters than this, over all runs.
 const MOST_COUNTERS: usize = 10;
