@@ -6,7 +6,7 @@ use futures::future::{FutureExt, LocalBoxFuture};
 use kube::ResourceExt;
 use lab::balancer::{Behaviour, Fault};
 use lab::load::Profile;
-use lab::scenario::{App, AppService, Deployed, Stage};
+use lab::scenario::{App, AppService, Deployed, ScenarioError, Stage};
 use libtest_mimic::Failed;
 use lossless_upgrade::api::LosslessUpgrade;
 use serde_json::json;
@@ -50,15 +50,22 @@ pub fn by_pod(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), Faile
     .boxed_local()
 }
 
+/// Two pods with weights of their own. A drain is long enough to act before the first of them is replaced.
+async fn with_time(
+    stage: &'static Stage,
+    namespace: &'static str,
+) -> Result<Deployed<'static>, ScenarioError> {
+    begin(stage, App { replicas: 2, ..App::nginx(namespace) }, |spec| {
+        spec["traffic"]["levers"] = json!([{"tkePod": {}}]);
+        spec["drain"]["stableFor"] = json!("15s");
+    })
+    .await
+}
+
 /// Pods that are taken out and were not replaced get their weight back.
 pub fn put_back(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), Failed>> {
     async move {
-        let app = begin(stage, App { replicas: 2, ..App::nginx("pod-abort") }, |spec| {
-            spec["traffic"]["levers"] = json!([{"tkePod": {}}]);
-            // Long enough to abort before the first pod is replaced.
-            spec["drain"]["stableFor"] = json!("15s");
-        })
-        .await?;
+        let app = with_time(stage, "pod-abort").await?;
         let run = app
             .run_under(&light(), async {
                 app.set_image("lab/nginx:v2").await?;
@@ -80,12 +87,7 @@ pub fn put_back(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), Fai
 /// What is written on the pods outlives their StatefulSet, so it is taken off all the same.
 pub fn orphaned(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), Failed>> {
     async move {
-        let app = begin(stage, App { replicas: 2, ..App::nginx("orphans") }, |spec| {
-            spec["traffic"]["levers"] = json!([{"tkePod": {}}]);
-            // Long enough to delete the StatefulSet before the first pod is replaced.
-            spec["drain"]["stableFor"] = json!("15s");
-        })
-        .await?;
+        let app = with_time(stage, "orphans").await?;
         let run = app
             .run_under(&light(), async {
                 app.set_image("lab/nginx:v2").await?;
