@@ -4,13 +4,17 @@
 
 use model::workflow::checks::{GUARDS, Guard};
 use model::workflow::invariants;
-use model::{Config, check, properties};
+use model::{Config, check, most_memory, properties};
+
+/// What all that runs beside each other here may take, in MiB.
+const MOST_MEMORY: u64 = 8 << 10;
 
 fn holds(config: Config) {
     let title = config.to_string();
     if let Some((name, story)) = check(config).first() {
         panic!("{title}, broken: {name}\n{story}");
     }
+    assert!(most_memory() < MOST_MEMORY, "{title}: {} MiB", most_memory());
 }
 
 /// Two faults and an edit of the user in any order, with two, one and no pods more. Tests run beside each

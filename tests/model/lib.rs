@@ -148,16 +148,25 @@ pub fn check(config: Config) -> Vec<(&'static str, String)> {
     // Not by `println`: the test runner would keep it to itself.
     let told = writeln!(
         std::io::stderr(),
-        "{title}: {} states, {} ways to them, the longest {}; from each of them an end within {}; {:.1}s",
+        "{title}: {} states, {} ways to them, the longest {}; from each of them an end within {}; {:.1}s; at most {} MiB",
         checker.unique_state_count(),
         checker.state_count(),
         checker.max_depth(),
         checker.model().fates.longest(),
         began.elapsed().as_secs_f64(),
+        most_memory(),
     );
     told.ok();
     let broken = checker.discoveries().into_iter();
     broken.map(|(name, path)| (name, words::story(checker.model(), path))).collect()
+}
+
+/// The most memory that this process has had so far, in MiB. Where there is no `/proc`, none is known.
+pub fn most_memory() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or("0 kB");
+    let kilobytes: u64 = line.trim().trim_end_matches(" kB").parse().expect("a number");
+    kilobytes / 1024
 }
 
 /// What `check` looks for.
