@@ -71,30 +71,12 @@ fn difference(story: Story, plan: Plan, played: &Played, calm: &Played) -> Optio
         "the fault did not happen".to_owned()
     } else if !played.violations.is_empty() {
         format!("{:#?}", played.violations)
-    } else if is_misread(plan, played) && is_given_up(played, calm) {
-        return None;
     } else if played.end != calm.end {
         format!("{:#?}\ninstead of\n{:#?}", played.end, calm.end)
     } else {
         return None;
     };
     Some(format!("{}: {what}", told(story, plan, played)))
-}
-
-/// An old list of the pods shows one that is not Ready any more, and in a soak the version is given up for that.
-fn is_misread(plan: Plan, played: &Played) -> bool {
-    let message = played.status["message"].as_str().unwrap_or_default();
-    matches!(plan, Plan::Call(id, Fault::Stale(_)) if id.resource == Resource::Pods)
-        && message.contains("is not Ready any more")
-}
-
-/// The new version was given up, and all is as it was before.
-fn is_given_up(played: &Played, calm: &Played) -> bool {
-    let End { phase, pods, replicas, weights, .. } = &played.end;
-    phase == "RolledBack"
-        && pods.len() == calm.end.pods.len()
-        && pods.iter().all(|[_, image, revision]| image == "app:1" && revision == "web-1")
-        && (replicas, weights) == (&calm.end.replicas, &calm.end.weights)
 }
 
 fn told(story: Story, plan: Plan, played: &Played) -> String {

@@ -10,7 +10,7 @@ use kube::{Api, ResourceExt};
 
 use super::code::CliError;
 use crate::api::LosslessUpgrade;
-use crate::controller::observe;
+use crate::controller::observe::{self, Listed};
 use crate::runtime::clock::Clock;
 use crate::workflow::observed::PodView;
 use crate::workflow::ordinals::Ordinal;
@@ -115,7 +115,7 @@ impl Cluster {
     /// # Errors
     /// There is no answer.
     pub async fn pods(&self, set: &StatefulSet) -> Result<BTreeMap<Ordinal, Pod>, CliError> {
-        Ok(observe::pods_of(&self.client, &self.namespace, set).await?)
+        Ok(observe::pods_of(&self.client, &self.namespace, set, &mut Listed::default()).await?)
     }
 
     /// What happened to an object, newest first; nothing where the user may not read events.

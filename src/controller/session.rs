@@ -17,6 +17,7 @@ use tokio::task::AbortHandle;
 
 use super::cloud::Asking;
 use super::count::Counting;
+use super::observe::Listed;
 use super::wake::{self, Waker};
 use crate::api::LosslessUpgrade;
 use crate::runtime::metrics::Key;
@@ -75,6 +76,8 @@ pub struct Session {
     others: Option<(String, Timestamp)>,
     /// Our last write to each Service that a lever writes.
     pub writes: BTreeMap<(LeverKind, String), WriteRecord>,
+    /// How new the pods are that were read last.
+    pub listed: Listed,
     /// What was seen of the pods that serve.
     pub serving: Serving,
     /// What was seen of the pods of each lever that writes them.

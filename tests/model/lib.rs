@@ -161,7 +161,10 @@ pub fn check(config: Config) -> Vec<(&'static str, String)> {
     broken.map(|(name, path)| (name, words::story(checker.model(), path))).collect()
 }
 
-/// The most memory that this process has had so far, in MiB. Where there is no `/proc`, none is known.
+/// The most memory that this process has had so far, in MiB; 0 where there is no `/proc`.
+///
+/// # Panics
+/// Where that is of another form.
 pub fn most_memory() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or("0 kB");

@@ -37,7 +37,7 @@ use crate::workflow::words::Actions;
 pub use crate::drain::prometheus::allow::Allowed;
 pub use crate::tencent::Endpoint;
 pub use levers::lever_title;
-pub use pods::{explained_per_second, of as pods_of, selector as pod_selector, view as pod_view};
+pub use pods::{Listed, explained_per_second, of as pods_of, selector as pod_selector, view as pod_view};
 pub use preflight::selecting;
 pub use set::view as set_view;
 
@@ -156,7 +156,7 @@ async fn glance(
     }
     let set_view = set.as_ref().map(set::view).transpose()?;
     let mut pods = match &set {
-        Some(set) => pods::of(client, &namespace, set).await?,
+        Some(set) => pods::of(client, &namespace, set, &mut session.listed).await?,
         None => BTreeMap::new(),
     };
     // While it goes its pods are let go of, one after the other.

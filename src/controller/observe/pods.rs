@@ -30,22 +30,45 @@ pub fn selector(set: &StatefulSet) -> Option<String> {
     Some(selector.to_string())
 }
 
+/// The version of the last list of pods that was read.
+#[derive(Default)]
+pub struct Listed(Option<u64>);
+
+impl Listed {
+    /// An old list shows a pod that is good by now as one that is not Ready any more, and a version would be given up
+    /// for that. Versions of one kind of object are numbers in order
+    /// (<https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions>). What is said twice is
+    /// believed: an etcd that was put back from a copy stays behind.
+    fn takes(&mut self, version: Option<&str>) -> Result<(), Error> {
+        let version = version.and_then(|version| version.parse().ok());
+        let before = std::mem::replace(&mut self.0, version);
+        if version.zip(before).is_some_and(|(version, before)| version < before) {
+            return Err(Error::Incomplete(
+                "the list of the pods is older than the one before; looking again",
+            ));
+        }
+        Ok(())
+    }
+}
+
 /// The pods that the StatefulSet owns, by ordinal.
 ///
 /// # Errors
-/// A read that failed.
+/// A read that failed, or one that went back in time.
 pub async fn of(
     client: &kube::Client,
     namespace: &str,
     set: &StatefulSet,
+    listed: &mut Listed,
 ) -> Result<BTreeMap<Ordinal, Pod>, Error> {
     let selector = selector(set).ok_or(Error::Incomplete("the StatefulSet's selector cannot be read"))?;
     let api: Api<Pod> = Api::namespaced(client.clone(), namespace);
     let list = api.list(&ListParams::default().labels(&selector)).await;
-    let pods = list.map_err(Error::api("listing the pods"))?.items.into_iter();
+    let list = list.map_err(Error::api("listing the pods"))?;
+    listed.takes(list.metadata.resource_version.as_deref())?;
     let owned =
         |pod: &Pod| pod.owner_references().iter().any(|owner| Some(&owner.uid) == set.metadata.uid.as_ref());
-    Ok(by_ordinal(&set.name_any(), pods.filter(owned)))
+    Ok(by_ordinal(&set.name_any(), list.items.into_iter().filter(owned)))
 }
 
 /// The pods that a StatefulSet of this name has left behind when it was deleted without them: made for it, and nobody's
@@ -230,6 +253,14 @@ mod tests {
             "status": status,
         }))
         .unwrap()
+    }
+
+    #[test]
+    fn a_list_of_pods_that_is_older_than_the_one_before_is_believed_when_it_is_read_again() {
+        let mut listed = Listed::default();
+        let takes = ["9", "10", "10", "9", "9", "11"].map(|version| listed.takes(Some(version)).is_ok());
+        assert_eq!(takes, [true, true, true, false, true, true]);
+        assert!(listed.takes(Some("not a number")).is_ok() && listed.takes(Some("1")).is_ok());
     }
 
     #[test]
