@@ -232,10 +232,10 @@ impl LeverView {
 }
 
 impl SetView {
-    /// Whether the ordinal lies within the replicas: a pod beyond them goes in a moment.
+    /// Whether the ordinal lies within the replicas: a pod beyond them, or before the first one, goes in a moment.
     #[must_use]
-    pub const fn has(&self, ordinal: Ordinal) -> bool {
-        ordinal < self.first.saturating_add(self.replicas)
+    pub fn has(&self, ordinal: Ordinal) -> bool {
+        (self.first..self.first.saturating_add(self.replicas)).contains(&ordinal)
     }
 
     /// Whether the template has these images, by container.

@@ -123,6 +123,14 @@ fn of_a_batch_only_what_is_gone_and_beyond_the_replicas_is_not_waited_for() {
 }
 
 #[test]
+fn no_pod_before_the_first_ordinal_is_one_of_the_replicas_nor_one_beyond_them() {
+    let mut view = Scene::new().seen.set.unwrap();
+    (view.first, view.replicas) = (5, 3);
+    let has: Vec<Ordinal> = (0..12).filter(|ordinal| view.has(*ordinal)).collect();
+    assert_eq!(has, [5, 6, 7]);
+}
+
+#[test]
 fn when_nobody_else_serves_the_batch_does_if_it_can() {
     let serves_again = |change: fn(&mut Scene)| {
         let mut scene = Scene::new();
