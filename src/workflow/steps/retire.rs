@@ -40,7 +40,7 @@ pub fn look(turn: &mut Turn<'_>, run: &mut Run) -> Next {
         return Next::Again;
     }
     if set.replicas > base {
-        if let Some(next) = not_yet(turn, run) {
+        if let Some(next) = moved(turn, run).or_else(|| not_yet(turn, run)) {
             return next;
         }
         // Whether the controller is held up counts from here.
@@ -91,6 +91,24 @@ pub fn look(turn: &mut Turn<'_>, run: &mut Run) -> Next {
     turn.state.pods.clear();
     turn.enter(run, Step::Restore);
     Next::Again
+}
+
+/// Somebody moved the ordinals: others would go than those that are drained, and these are no surge any more.
+fn moved(turn: &mut Turn<'_>, run: &mut Run) -> Option<Next> {
+    let surge = turn.surge_ordinals(run);
+    if surge == run.batch.ordinals {
+        return None;
+    }
+    if let Some(pod) = turn.ending() {
+        let deadline = later(turn.first_entered(run), TIMEOUT);
+        let wait =
+            Wait::new(format!("Waiting for {} to go, which the StatefulSet has no place for", pod.name));
+        return Some(wait.deadline(deadline, turn.now, Reason::ReclaimTimedOut).into());
+    }
+    Some(attach::take_back(turn, run).unwrap_or_else(|| {
+        turn.begin(run, run.batch.kind, surge, Step::Detach);
+        Next::Again
+    }))
 }
 
 /// The last look before the surge goes: the guards of a deletion, as far as they concern it. A pod

@@ -138,6 +138,35 @@ fn the_surge_goes_when_every_pod_of_it_is_recorded_drained_and_held() {
 }
 
 #[test]
+fn no_pod_goes_for_a_drained_one_when_somebody_moves_the_ordinals() {
+    let then_it = |first: u32, change: fn(&mut Scene)| {
+        let mut scene = retiring(4);
+        scene.seen.set.as_mut().unwrap().first = first;
+        change(&mut scene);
+        match then(&scene, 0, retire::look) {
+            (Next::Act(Effect::Scale { replicas: 3, .. }, _), _) => "goes".to_owned(),
+            (Next::Act(Effect::Fence { ordinal: 3, .. }, _), _) => "is kept from a late delete".to_owned(),
+            (Next::Wait(wait), _) => wait.message,
+            (Next::Again, run) => format!("{:?} of {}", run.step, run.batch.ordinals),
+            other => panic!("{other:?}"),
+        }
+    };
+    let is_gone = |scene: &mut Scene| drop(scene.seen.pods.remove(&3));
+    let is_marked = |scene: &mut Scene| {
+        let run = scene.run();
+        let mark = format!("{}-{:x}", run.id, run.entered.as_millisecond());
+        scene.seen.pods.get_mut(&3).unwrap().fence = Some(mark);
+    };
+    assert_eq!(then_it(0, |_| ()), "goes");
+    // It has no place any more, so it goes without us, and the levers hold it until then.
+    assert_eq!(then_it(5, |_| ()), "Waiting for web-3 to go, which the StatefulSet has no place for");
+    assert_eq!(then_it(5, is_gone), "Detach of 8");
+    // It is no surge any more, so it stays.
+    assert_eq!(then_it(1, |_| ()), "is kept from a late delete");
+    assert_eq!(then_it(1, is_marked), "Detach of 4");
+}
+
+#[test]
 fn what_most_ready_pods_run_is_what_a_run_comes_from() {
     let from = |pods: [(&str, bool); 4]| {
         let mut scene = Scene::new();
