@@ -9,6 +9,7 @@ mod disturbances;
 mod edges;
 mod interruptions;
 mod nudges;
+mod ordinals;
 mod peers;
 mod properties;
 #[path = "../sim/mod.rs"]

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::sim::balancer::{self, Balancer};
-use crate::sim::chance::{Event, crash, event, manner, plan};
+use crate::sim::chance::{Event, crash, event, first, manner, plan};
 use crate::sim::cluster::Manner;
 use crate::sim::operator::Crash;
 use crate::sim::plans::{one_by_one, with_image};
@@ -54,6 +54,7 @@ proptest! {
     #[test]
     fn whatever_happens_no_invariant_breaks_and_every_run_ends_or_says_what_it_waits_for(
         plan in plan(),
+        first in first(),
         replicas in 1..6_u32,
         ordered_ready in any::<bool>(),
         services in 1..3_u8,
@@ -61,7 +62,7 @@ proptest! {
         events in prop::collection::vec((0..60_i64, event()), 0..12),
         crashes in prop::collection::btree_map(0..200_usize, crash(), 0..4),
     ) {
-        let mut world = World::new(replicas, plan);
+        let mut world = World::beginning_at(first, replicas, plan);
         world.cluster.set.as_mut().unwrap().ordered_ready = ordered_ready;
         world.balancers = (0..services).map(|index| Balancer::new(&format!("web-{index}"), 2 + i64::from(index))).collect();
         world.cluster.manners = ["v2", "v3", "v4"].into_iter().map(str::to_owned).zip(manners).collect();

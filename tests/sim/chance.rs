@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use lossless_upgrade::workflow::ordinals::Ordinal;
 use lossless_upgrade::workflow::plan::{Amount, DrainPlan, OnFailure, OnTimeout, Order, Plan, VerifyPlan};
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -12,7 +13,7 @@ use super::operator::Crash;
 use super::plans::{one_by_one, with_image};
 use super::world::{Probe, World};
 
-/// Something that is not the operator's doing.
+/// Something that is not the operator's doing. Pods are counted from the first one.
 #[derive(Clone, Debug)]
 pub enum Event {
     Image(&'static str),
@@ -77,14 +78,14 @@ impl Edit {
 impl Event {
     pub fn happen(&self, world: &mut World) {
         let now = world.now;
-        let balancers = world.balancers.len();
+        let (first, balancers) = (world.cluster.first, world.balancers.len());
         match *self {
             Self::Image(image) => world.set_image(image),
             Self::Pause(paused) => world.pause(paused),
             Self::Act(action) => world.act(action),
             Self::Delete => world.delete_object(),
             Self::Replicas(replicas) => world.set_replicas(replicas),
-            Self::Evict(ordinal) => world.evict(ordinal),
+            Self::Evict(pod) => world.evict(first + pod),
             Self::Crash(skew) => {
                 world.crash();
                 world.skew = skew;
@@ -92,7 +93,8 @@ impl Event {
             Self::Late => {
                 world.late_lands();
             }
-            Self::NodeLost(ordinal, seconds) => {
+            Self::NodeLost(pod, seconds) => {
+                let ordinal = first + pod;
                 world.happens(&format!("the node of web-{ordinal} is lost for {seconds}s"));
                 if let Some(pod) = world.cluster.pods.get_mut(&ordinal) {
                     pod.sick_until = i64::MAX;
@@ -118,13 +120,15 @@ impl Event {
                 world.happens("the StatefulSet is deleted");
                 world.cluster.delete_set(now);
             }
-            Self::Sick(ordinal, seconds) => {
+            Self::Sick(pod, seconds) => {
+                let ordinal = first + pod;
                 world.happens(&format!("web-{ordinal} is not Ready for {seconds}s"));
                 if let Some(pod) = world.cluster.pods.get_mut(&ordinal) {
                     pod.sick_until = now + seconds;
                 }
             }
-            Self::Stays(ordinal, seconds) => {
+            Self::Stays(pod, seconds) => {
+                let ordinal = first + pod;
                 let attached = world.attached(ordinal);
                 if let Some(pod) = world.cluster.pods.get_mut(&ordinal).filter(|pod| pod.ready && attached) {
                     pod.connections.push(now + seconds);
@@ -171,19 +175,19 @@ impl Event {
 
 /// One of the things that happen; what ends a run for good is rare.
 pub fn event() -> impl Strategy<Value = Event> {
-    let ordinal = 0..6_u32;
+    let pod = 0..6_u32;
     prop_oneof![
         4 => select(vec!["v1", "v2", "v3", "v4"]).prop_map(Event::Image),
         2 => any::<bool>().prop_map(Event::Pause),
         2 => select(vec!["abort", "rollback", "retry", "retry"]).prop_map(Event::Act),
         1 => Just(Event::Delete),
         2 => (1..6_u32).prop_map(Event::Replicas),
-        4 => ordinal.clone().prop_map(Event::Evict),
-        4 => (ordinal.clone(), 1..60_i64).prop_map(|(ordinal, seconds)| Event::Sick(ordinal, seconds)),
-        3 => (ordinal.clone(), 1..200_i64).prop_map(|(ordinal, seconds)| Event::Stays(ordinal, seconds)),
+        4 => pod.clone().prop_map(Event::Evict),
+        4 => (pod.clone(), 1..60_i64).prop_map(|(pod, seconds)| Event::Sick(pod, seconds)),
+        3 => (pod.clone(), 1..200_i64).prop_map(|(pod, seconds)| Event::Stays(pod, seconds)),
         3 => select(vec![-30, 0, 30]).prop_map(Event::Crash),
         1 => Just(Event::Late),
-        2 => (ordinal.clone(), 1..120_i64).prop_map(|(ordinal, seconds)| Event::NodeLost(ordinal, seconds)),
+        2 => (pod, 1..120_i64).prop_map(|(pod, seconds)| Event::NodeLost(pod, seconds)),
         4 => edit().prop_map(Event::Edit),
         1 => any::<bool>().prop_map(Event::OnDelete),
         3 => (0..2_usize, select(balancer::Manner::ALL.to_vec()))
@@ -230,6 +234,11 @@ fn on_timeout() -> impl Strategy<Value = OnTimeout> {
 
 fn on_failure() -> impl Strategy<Value = OnFailure> {
     select(vec![OnFailure::Rollback, OnFailure::Pause])
+}
+
+/// `spec.ordinals.start`, mostly none.
+pub fn first() -> impl Strategy<Value = Ordinal> {
+    prop_oneof![3 => Just(0_u32), 1 => Just(5_u32)]
 }
 
 /// A manner of a new version, mostly good.

@@ -72,6 +72,8 @@ pub struct Pod {
 #[derive(Clone, Debug)]
 pub struct Cluster {
     pub set: Option<Set>,
+    /// `spec.ordinals.start` of the StatefulSet.
+    pub first: Ordinal,
     pub pods: BTreeMap<Ordinal, Pod>,
     pub manners: BTreeMap<String, Manner>,
     /// Seconds from a pod's start until it is Ready.
@@ -91,7 +93,7 @@ pub struct Cluster {
 
 impl Cluster {
     /// A StatefulSet whose pods all run `v1` and have done so for long.
-    pub fn new(replicas: u32) -> Self {
+    pub fn new(first: Ordinal, replicas: u32) -> Self {
         let set = Set {
             uid: "set-1".into(),
             replicas,
@@ -107,6 +109,7 @@ impl Cluster {
         };
         let mut cluster = Self {
             set: Some(set),
+            first,
             pods: BTreeMap::new(),
             manners: BTreeMap::new(),
             ready_after: 4,
@@ -117,7 +120,7 @@ impl Cluster {
             quota: None,
             births: 0,
         };
-        for ordinal in 0..replicas {
+        for ordinal in cluster.ordinals(replicas) {
             cluster.give_birth(ordinal, "v1".into(), -100);
         }
         cluster
@@ -146,12 +149,18 @@ impl Cluster {
         self.pods.insert(ordinal, pod);
     }
 
+    /// The ordinals of so many replicas.
+    fn ordinals(&self, replicas: u32) -> Range<Ordinal> {
+        self.first..self.first + replicas
+    }
+
     /// Somebody writes the spec.
     pub fn write(&mut self, now: i64, replicas: Option<u32>, image: Option<&str>, ours: bool) {
+        let first = self.first;
         let Some(set) = &mut self.set else { return };
         set.version += 1;
         if let Some(replicas) = replicas.filter(|replicas| *replicas != set.replicas) {
-            set.taken_by_us = if ours { replicas..set.replicas } else { 0..0 };
+            set.taken_by_us = if ours { first + replicas..first + set.replicas } else { 0..0 };
             set.replicas = replicas;
         }
         if let Some(image) = image {
@@ -218,7 +227,8 @@ impl Cluster {
         if set.deleting {
             return Vec::new();
         }
-        for ordinal in 0..replicas {
+        let ordinals = self.ordinals(replicas);
+        for ordinal in ordinals.clone() {
             let forbidden = self.quota.is_some_and(|quota| ordinal >= quota);
             match self.pods.get(&ordinal) {
                 // A controller that cannot create a pod goes no further, not even to remove others.
@@ -231,10 +241,10 @@ impl Cluster {
             }
         }
         if rolling && self.rolls {
-            self.roll(replicas, &image, now);
+            self.roll(&ordinals, &image, now);
         }
         let mut condemned: Vec<Ordinal> =
-            self.pods.range(replicas..).map(|(ordinal, _)| *ordinal).rev().collect();
+            self.pods.range(ordinals.end..).map(|(ordinal, _)| *ordinal).rev().collect();
         if ordered {
             condemned.truncate(1);
         }
@@ -248,9 +258,10 @@ impl Cluster {
 
 impl Cluster {
     /// A rolling update: the highest pod of another image goes while all are Ready.
-    fn roll(&mut self, replicas: u32, image: &str, now: i64) {
-        let all_ready = (0..replicas).all(|ordinal| self.pods.get(&ordinal).is_some_and(|pod| pod.ready));
-        let next = self.pods.range(..replicas).rev().find(|(_, pod)| pod.image != image);
+    fn roll(&mut self, ordinals: &Range<Ordinal>, image: &str, now: i64) {
+        let ready = |ordinal: Ordinal| self.pods.get(&ordinal).is_some_and(|pod| pod.ready);
+        let all_ready = ordinals.clone().all(ready);
+        let next = self.pods.range(ordinals.clone()).rev().find(|(_, pod)| pod.image != image);
         if let Some(ordinal) = next.map(|(ordinal, _)| *ordinal).filter(|_| all_ready) {
             self.delete(ordinal, now, false);
         }

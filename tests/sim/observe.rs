@@ -23,7 +23,7 @@ impl World {
             name: "web".into(),
             uid: set.uid.clone(),
             replicas: set.replicas,
-            first: 0,
+            first: self.cluster.first,
             update_revision: self.cluster.update_revision(),
             on_delete: set.on_delete,
             ordered_ready: set.ordered_ready,

@@ -90,11 +90,16 @@ pub struct World {
 impl World {
     /// `replicas` good pods of `v1` behind one load balancer that follows within two seconds.
     pub fn new(replicas: u32, plan: Plan) -> Self {
+        Self::beginning_at(0, replicas, plan)
+    }
+
+    /// The same with pods whose ordinals begin there.
+    pub fn beginning_at(first: Ordinal, replicas: u32, plan: Plan) -> Self {
         let mut world = Self {
             now: 0,
             plan,
             guards: GUARDS.to_vec(),
-            cluster: Cluster::new(replicas),
+            cluster: Cluster::new(first, replicas),
             balancers: vec![Balancer::new("web", 2)],
             probe: Probe::Counter,
             uncovered: 0,
