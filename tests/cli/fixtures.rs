@@ -24,6 +24,7 @@ use crate::sim::world::World;
 pub struct Moment {
     pub name: String,
     pub object: LosslessUpgrade,
+    pub first: Ordinal,
     pub pods: BTreeMap<Ordinal, Shown>,
     pub events: Vec<Told>,
     pub now: Timestamp,
@@ -31,7 +32,14 @@ pub struct Moment {
 
 impl Moment {
     pub fn scene(&self) -> Scene<'_> {
-        Scene { object: &self.object, pods: &self.pods, events: &self.events, now: self.now, trouble: None }
+        Scene {
+            object: &self.object,
+            first: self.first,
+            pods: &self.pods,
+            events: &self.events,
+            now: self.now,
+            trouble: None,
+        }
     }
 }
 
@@ -99,6 +107,7 @@ pub fn moment(name: &str, world: &World) -> Moment {
     Moment {
         name: name.to_owned(),
         object: object(world),
+        first: world.cluster.first,
         pods: pods.collect(),
         events: events(&world.story),
         now: world.time(),

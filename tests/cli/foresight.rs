@@ -70,19 +70,20 @@ fn made(world: &mut World) -> Vec<String> {
 
 #[test]
 fn the_batches_that_are_foretold_are_those_that_are_made() {
-    for plan in [
-        one_by_one(),
-        with_image("v2"),
-        Plan { batch: Amount::Count(2), ..one_by_one() },
-        Plan {
-            batch: Amount::Percent(50),
-            order: Order::Descending,
-            surge: Some(Amount::Count(1)),
-            ..one_by_one()
-        },
-        Plan { surge: Some(Amount::Count(0)), ..one_by_one() },
+    let downwards = Plan {
+        batch: Amount::Percent(50),
+        order: Order::Descending,
+        surge: Some(Amount::Count(1)),
+        ..one_by_one()
+    };
+    for (first, plan) in [
+        (0, one_by_one()),
+        (0, with_image("v2")),
+        (0, Plan { batch: Amount::Count(2), ..one_by_one() }),
+        (5, downwards),
+        (0, Plan { surge: Some(Amount::Count(0)), ..one_by_one() }),
     ] {
-        let mut world = World::new(4, plan.clone());
+        let mut world = World::beginning_at(first, 4, plan.clone());
         world.cluster.lengths = vec![1];
         if plan.images.is_empty() {
             world.set_image("v2");

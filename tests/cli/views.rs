@@ -4,8 +4,12 @@ use kube::api::DynamicObject;
 use lossless_upgrade::cli::status::view::{self, lines};
 use lossless_upgrade::cli::text::{Paint, Screen};
 use lossless_upgrade::cli::{explain, get, history};
+use lossless_upgrade::workflow::state::{BatchKind, Step};
 
 use super::fixtures::{Moment, all, halted, moment};
+use crate::sim::plans::one_by_one;
+use crate::sim::telling::until;
+use crate::sim::world::World;
 
 const SCREEN: Paint = Paint { colour: false, screen: Some(Screen { width: 80, height: 24 }) };
 
@@ -67,6 +71,18 @@ fn of_more_pods_than_there_is_room_for_those_in_flight_are_shown() {
     let shown = lines(&moment.scene(), SCREEN, Some(23)).join("\n");
     assert!(shown.contains("web-37") && shown.contains("web-60"), "{shown}");
     assert!(shown.contains("more: "), "{shown}");
+}
+
+#[test]
+fn the_surge_is_told_from_the_others_whatever_the_first_ordinal_is() {
+    for (first, surge) in [(0, "web-3"), (5, "web-8")] {
+        let mut world = World::beginning_at(first, 3, one_by_one());
+        world.set_image("v2");
+        until(&mut world, Step::Drain, BatchKind::Serving);
+        let shown = lines(&moment("surge", &world).scene(), Paint::PLAIN, None);
+        let surge_pods: Vec<_> = shown.iter().filter(|line| line.trim_end().ends_with("surge")).collect();
+        assert!(surge_pods.len() == 1 && surge_pods[0].starts_with(surge), "{shown:#?}");
+    }
 }
 
 #[test]

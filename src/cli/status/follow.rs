@@ -24,7 +24,7 @@ use crate::cli::fetch::{Cluster, about, newest_first, shown};
 use crate::cli::text::Paint;
 use crate::cli::verdict::{Verdict, verdict};
 use crate::cli::wait::within;
-use crate::controller::observe::pod_selector;
+use crate::controller::observe::{first_ordinal, pod_selector};
 use crate::workflow::ordinals::ordinal_of;
 
 /// Ages and the time that is left are drawn anew this often.
@@ -202,6 +202,7 @@ impl Output {
                 let events = live.events.state();
                 let scene = Scene {
                     object: &live.object,
+                    first: live.set.as_ref().map_or(0, first_ordinal),
                     pods: &shown(pods, live.set.as_ref()),
                     events: &newest_first(events.iter().map(|event| &**event)),
                     now: cluster.clock.now(),

@@ -17,6 +17,7 @@ use super::fetch::{Cluster, shown};
 use super::text::Paint;
 use super::verdict::verdict;
 use super::{Answer, limit, object_name};
+use crate::controller::observe::first_ordinal;
 use crate::workflow::span::Span;
 use view::Scene;
 
@@ -54,8 +55,14 @@ pub async fn run(cluster: &Cluster, args: &StatusArgs, paint: Paint) -> Result<A
     };
     let pods = shown(pods.iter().map(|(ordinal, pod)| (*ordinal, pod)), set.as_ref());
     let events = cluster.events(&object).await?;
-    let scene =
-        Scene { object: &object, pods: &pods, events: &events, now: cluster.clock.now(), trouble: None };
+    let scene = Scene {
+        object: &object,
+        first: set.as_ref().map_or(0, first_ordinal),
+        pods: &pods,
+        events: &events,
+        now: cluster.clock.now(),
+        trouble: None,
+    };
     let text = view::lines(&scene, paint, None).join("\n") + "\n";
     let code = verdict(&object, set.as_ref()).code().unwrap_or_default();
     Ok(Answer { text, code })

@@ -19,6 +19,8 @@ use crate::workflow::state::{BatchKind, Goal, Step};
 pub struct Scene<'a> {
     /// The object.
     pub object: &'a LosslessUpgrade,
+    /// The ordinal of the first pod of its StatefulSet.
+    pub first: Ordinal,
     /// The pods of its StatefulSet.
     pub pods: &'a BTreeMap<Ordinal, Shown>,
     /// What happened, newest first.
@@ -149,7 +151,7 @@ fn pods(scene: &Scene<'_>, paint: Paint, width: usize, rows: usize) -> Vec<Strin
     let all: Vec<Ordinal> = scene.pods.keys().copied().collect();
     let chosen = choose(scene, &status, &all, rows);
     let cells =
-        chosen.iter().filter_map(|ordinal| Some(pod(*ordinal, scene.pods.get(ordinal)?, &status, scene.now)));
+        chosen.iter().filter_map(|ordinal| Some(pod(scene, *ordinal, scene.pods.get(ordinal)?, &status)));
     let heading = ["POD", "REVISION", "ATTACHED", "READY", "CONN", "RESTARTS", "AGE", ""];
     let mut lines = table(paint, &heading, cells.collect(), Some(width));
     let others: Vec<&Shown> =
@@ -175,7 +177,7 @@ fn choose(scene: &Scene<'_>, status: &LosslessUpgradeStatus, all: &[Ordinal], ro
     let rank = |ordinal: &Ordinal| {
         let ready = scene.pods.get(ordinal).is_some_and(|shown| shown.pod.ready);
         let batch = status.run.as_ref().is_some_and(|run| run.batch.contains(*ordinal));
-        (!batch && !status.detached.contains(*ordinal), ready, !is_surge(*ordinal, status), *ordinal)
+        (!batch && !status.detached.contains(*ordinal), ready, !is_surge(scene, *ordinal, status), *ordinal)
     };
     let mut chosen = all.to_vec();
     chosen.sort_by_key(rank);
@@ -185,14 +187,13 @@ fn choose(scene: &Scene<'_>, status: &LosslessUpgradeStatus, all: &[Ordinal], ro
     chosen
 }
 
-fn is_surge(ordinal: Ordinal, status: &LosslessUpgradeStatus) -> bool {
+fn is_surge(scene: &Scene<'_>, ordinal: Ordinal, status: &LosslessUpgradeStatus) -> bool {
     let base = status.saved.as_ref().map(|saved| saved.replicas);
     let surge = status.run.as_ref().map_or(0, |run| run.surge);
-    // The first ordinal is not in the status; the batch of the surge tells where it begins at another one.
-    base.is_some_and(|base| surge > 0 && ordinal >= base)
+    base.is_some_and(|base| surge > 0 && ordinal >= scene.first.saturating_add(base))
 }
 
-fn pod(ordinal: Ordinal, shown: &Shown, status: &LosslessUpgradeStatus, now: Timestamp) -> Vec<Cell> {
+fn pod(scene: &Scene<'_>, ordinal: Ordinal, shown: &Shown, status: &LosslessUpgradeStatus) -> Vec<Cell> {
     let pod = &shown.pod;
     let run = status.run.as_ref();
     let in_batch = run.is_some_and(|run| run.batch.contains(ordinal));
@@ -220,15 +221,21 @@ fn pod(ordinal: Ordinal, shown: &Shown, status: &LosslessUpgradeStatus, now: Tim
         ready,
         plain(left.map_or_else(|| "-".to_owned(), |left| left.to_string())),
         cell(if pod.restarts > 0 { Tone::Busy } else { Tone::Plain }, pod.restarts.to_string()),
-        plain(shown.created.map_or_else(|| "-".to_owned(), |created| age(created, now))),
-        cell(Tone::Faint, note(ordinal, shown, status, in_batch)),
+        plain(shown.created.map_or_else(|| "-".to_owned(), |created| age(created, scene.now))),
+        cell(Tone::Faint, note(scene, ordinal, shown, status, in_batch)),
     ]
 }
 
 /// What is done with the pod, or what ails it.
-fn note(ordinal: Ordinal, shown: &Shown, status: &LosslessUpgradeStatus, in_batch: bool) -> String {
+fn note(
+    scene: &Scene<'_>,
+    ordinal: Ordinal,
+    shown: &Shown,
+    status: &LosslessUpgradeStatus,
+    in_batch: bool,
+) -> String {
     let mut notes = Vec::new();
-    if is_surge(ordinal, status) {
+    if is_surge(scene, ordinal, status) {
         notes.push("surge".to_owned());
     }
     if let Some(run) = status.run.as_ref().filter(|run| in_batch && run.batch_kind != BatchKind::None) {

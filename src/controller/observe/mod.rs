@@ -39,7 +39,7 @@ pub use crate::tencent::Endpoint;
 pub use levers::lever_title;
 pub use pods::{Listed, explained_per_second, of as pods_of, selector as pod_selector, view as pod_view};
 pub use preflight::selecting;
-pub use set::view as set_view;
+pub use set::{first as first_ordinal, view as set_view};
 
 /// One look: what the procedure sees, and the objects behind it, whose versions each write carries.
 pub struct Look {

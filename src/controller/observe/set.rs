@@ -8,6 +8,7 @@ use kube::ResourceExt;
 use crate::controller::error::Error;
 use crate::controller::names::FENCE;
 use crate::workflow::observed::SetView;
+use crate::workflow::ordinals::Ordinal;
 
 /// How much longer than the drain a drain counter lives: it also runs while the surge is proven.
 pub const COUNTER_SPARE: Duration = Duration::from_hours(2);
@@ -29,7 +30,7 @@ pub fn view(set: &StatefulSet) -> Result<SetView, Error> {
         name: set.name_any(),
         uid: set.metadata.uid.clone().ok_or(Error::Incomplete("the StatefulSet has no uid"))?,
         replicas: count(spec.replicas.unwrap_or(1)),
-        first: spec.ordinals.as_ref().and_then(|ordinals| ordinals.start).map_or(0, count),
+        first: first(set),
         update_revision: status.filter(|_| current).and_then(|status| status.update_revision.clone()),
         on_delete: spec.update_strategy.as_ref().and_then(|strategy| strategy.type_.as_deref())
             == Some("OnDelete"),
@@ -41,6 +42,12 @@ pub fn view(set: &StatefulSet) -> Result<SetView, Error> {
         deleting: set.metadata.deletion_timestamp.is_some(),
         fence: set.annotations().get(FENCE).cloned(),
     })
+}
+
+/// The ordinal of its first pod.
+#[must_use]
+pub fn first(set: &StatefulSet) -> Ordinal {
+    set.spec.as_ref().and_then(|spec| spec.ordinals.as_ref()?.start).map_or(0, count)
 }
 
 fn count(number: i32) -> u32 {
