@@ -96,6 +96,24 @@ fn an_undisturbed_upgrade_loses_nothing_and_puts_everything_back() {
 }
 
 #[test]
+fn a_set_whose_first_ordinal_is_five_is_upgraded_as_one_that_begins_at_zero() {
+    let [zero, five] = [Story::Good, Story::BeginsAt(5)].map(|story| play(story, Plan::Nothing));
+    assert_eq!(five.violations, Vec::<String>::new());
+    let [zero, five] = [zero.end, five.end];
+    let went = |end: &End| end.gone.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
+    let named = |first: u32| -> Vec<String> {
+        (first..=first + REPLICAS).map(|ordinal| format!("{NAME}-{ordinal}")).collect()
+    };
+    assert_eq!(went(&zero), named(0), "the surge is the last");
+    assert_eq!(went(&five), named(5));
+    let moved = |out: &BTreeSet<u32>| -> BTreeSet<u32> { out.iter().map(|ordinal| ordinal + 5).collect() };
+    assert_eq!(five.levers, zero.levers.iter().map(moved).collect::<Vec<_>>());
+    let names: Vec<_> = five.pods.iter().map(|[name, ..]| name.clone()).collect();
+    assert_eq!(names, named(5)[..3]);
+    assert_eq!((five.phase, five.replicas, five.weights), (zero.phase, zero.replicas, zero.weights));
+}
+
+#[test]
 fn a_process_that_dies_at_any_write_is_followed_by_one_that_ends_as_if_nothing_had_been() {
     for story in [Story::Good, Story::Flaky] {
         let calm = play(story, Plan::Nothing);

@@ -39,6 +39,8 @@ const ASKED: usize = 8;
 pub enum Story {
     /// `spec.images` names a good image.
     Good,
+    /// The same with a StatefulSet whose first pod has this ordinal.
+    BeginsAt(u32),
     /// `spec.images` names an image that restarts in its first soak: back to the old one.
     Flaky,
     /// At this time a second process begins, with another clock. The first one goes on beside it for
@@ -103,7 +105,7 @@ fn in_virtual_time<F: Future>(act: impl FnOnce() -> F) -> F::Output {
 /// What the judge says of somebody who deletes a pod that serves: a judge that sees nothing proves nothing.
 pub fn careless() -> Vec<String> {
     in_virtual_time(|| async {
-        let (server, mut cluster) = at_rest(Plan::Nothing).await;
+        let (server, mut cluster) = at_rest(0, Plan::Nothing).await;
         server.with(|store, now| {
             let pod = Key::new(Resource::Pods, NAMESPACE, "web-0");
             store
@@ -118,10 +120,10 @@ pub fn careless() -> Vec<String> {
 }
 
 /// A cluster in which all pods run the old version and serve.
-async fn at_rest(plan: Plan) -> (Server, Cluster) {
+async fn at_rest(first: u32, plan: Plan) -> (Server, Cluster) {
     let server = Server::new(WALL.parse().expect("a time"), plan);
     let mut cluster = Cluster::default();
-    server.with(|store, now| cluster::apply(store, REPLICAS, "app:1", now));
+    server.with(|store, now| cluster::apply(store, first, REPLICAS, "app:1", now));
     for _ in 0..REST {
         tick(&server, &mut cluster).await;
     }
@@ -130,7 +132,8 @@ async fn at_rest(plan: Plan) -> (Server, Cluster) {
 }
 
 async fn perform(story: Story, plan: Plan) -> Played {
-    let (server, mut cluster) = at_rest(plan).await;
+    let first = if let Story::BeginsAt(first) = story { first } else { 0 };
+    let (server, mut cluster) = at_rest(first, plan).await;
     server.with(|store, now| {
         let image = if story == Story::Flaky { FLAKY } else { "app:2" };
         let author = Author { manager: "kubectl", at: now };

@@ -61,14 +61,15 @@ impl Cluster {
     }
 }
 
-/// A StatefulSet with a Service, as a user applies them.
-pub fn apply(store: &mut Store, replicas: u32, image: &str, now: Timestamp) {
+/// A StatefulSet whose first pod has this ordinal, with a Service, as a user applies them.
+pub fn apply(store: &mut Store, first: u32, replicas: u32, image: &str, now: Timestamp) {
     let author = Author { manager: "kubectl", at: now };
     let labels = json!({"app": NAME});
     let set = json!({
         "metadata": {"labels": labels},
         "spec": {
-            "replicas": replicas, "serviceName": NAME, "podManagementPolicy": "Parallel",
+            "replicas": replicas, "ordinals": {"start": first},
+            "serviceName": NAME, "podManagementPolicy": "Parallel",
             "updateStrategy": {"type": "OnDelete"}, "selector": {"matchLabels": labels},
             "template": {
                 "metadata": {"labels": labels},

@@ -1,6 +1,8 @@
 //! The StatefulSet controller under `OnDelete`: it takes notice of a new spec some time after it was
 //! written, keeps revisions, and makes every new pod at the newest one.
 
+use std::ops::Range;
+
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
@@ -20,7 +22,7 @@ pub struct SetController {
 }
 
 struct Noticed {
-    replicas: u32,
+    ordinals: Range<u32>,
     template: Value,
     revision: String,
 }
@@ -42,13 +44,12 @@ impl SetController {
         }
         let Some(noticed) = &self.noticed else { return };
         let pods = pods(store);
-        for missing in
-            (0..noticed.replicas).filter(|index| !pods.iter().any(|pod| ordinal(pod) == Some(*index)))
-        {
+        let is_missing = |index: &u32| !pods.iter().any(|pod| ordinal(pod) == Some(*index));
+        for missing in noticed.ordinals.clone().filter(is_missing) {
             create(store, &set, noticed, missing, author);
         }
-        let beyond = pods.iter().filter(|pod| ordinal(pod) >= Some(noticed.replicas) && !is_ending(pod));
-        for pod in beyond {
+        let condemned = |pod: &Value| ordinal(pod).is_some_and(|index| !noticed.ordinals.contains(&index));
+        for pod in pods.iter().filter(|pod| condemned(pod) && !is_ending(pod)) {
             let key = Key::new(Resource::Pods, NAMESPACE, name(pod));
             store.delete(&key, &Value::Null, author).expect("the pod is there");
         }
@@ -57,13 +58,16 @@ impl SetController {
     fn notice(&mut self, store: &mut Store, key: &Key, mut set: Value, author: Author<'_>) {
         let template = set["spec"]["template"].clone();
         let revision = revision(store, &set, &template, author);
-        let replicas = set["spec"]["replicas"].as_u64().and_then(|count| u32::try_from(count).ok());
+        let count = |number: &Value| number.as_u64().and_then(|count| u32::try_from(count).ok());
+        let replicas = count(&set["spec"]["replicas"]);
+        let first = count(&set["spec"]["ordinals"]["start"]).unwrap_or_default();
         set["status"] = json!({
             "observedGeneration": set["metadata"]["generation"], "replicas": replicas, "updateRevision": revision,
             "currentRevision": set["status"].get("currentRevision").cloned().unwrap_or_else(|| json!(revision)),
         });
         store.replace(key, Part::Status, set, author).expect("the StatefulSet is there");
-        self.noticed = Some(Noticed { replicas: replicas.unwrap_or_default(), template, revision });
+        let ordinals = first..first + replicas.unwrap_or_default();
+        self.noticed = Some(Noticed { ordinals, template, revision });
     }
 }
 
