@@ -45,7 +45,7 @@ fn cases() -> Vec<Case> {
         beside("a rolling update under the same load loses requests", upgrades::control),
         beside("four pods one by one, with the writes and the time that are promised", upgrades::one_by_one),
         beside(
-            "batches of two by spec.images, two Services, two ports, weights of their own",
+            "batches of two by spec.images, two Services, two ports, weights of their own, ordinals from 5",
             upgrades::batches,
         ),
         beside(

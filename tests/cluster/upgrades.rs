@@ -79,14 +79,14 @@ pub fn one_by_one(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), F
 }
 
 /// Batches in percent, `spec.images`, two Services, two ports, an annotation that others share, the
-/// http probe.
+/// http probe, ordinals that do not begin at 0: everything that names pods by their ordinals.
 pub fn batches(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), Failed>> {
     async move {
         let weights = r#"{ "defaultWeight":10, "owner" : "team a",
-            "groups":[{"key":{"proto":"TCP","port":8080},"statefulSets":[{"name":"other","weights":[{"weight":5,"podIndexes":[1]}]},{"name":"nginx","weights":[{"weight":20,"podIndexes":[3]}]}]}]}"#;
+            "groups":[{"key":{"proto":"TCP","port":8080},"statefulSets":[{"name":"other","weights":[{"weight":5,"podIndexes":[1]}]},{"name":"nginx","weights":[{"weight":20,"podIndexes":[8]}]}]}]}"#;
         let shared = AppService { weights: Some(weights.into()), ..AppService::new("nginx", &[80, 8080]) };
         let services = vec![shared, AppService::new("second", &[80])];
-        let app = deploy(stage, App { services, ..App::nginx("batches") }).await?;
+        let app = deploy(stage, App { services, first: 5, ..App::nginx("batches") }).await?;
         let object = upgrade(|spec| {
             spec["batches"] = json!({"size": "50%", "order": "Descending"});
             spec["images"] = json!({"nginx": "lab/nginx:v2"});

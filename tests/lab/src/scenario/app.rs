@@ -92,6 +92,8 @@ pub struct App {
     pub ready_by: ReadyBy,
     /// Number of pods.
     pub replicas: u16,
+    /// Ordinal of the first one.
+    pub first: u16,
     /// `terminationGracePeriodSeconds`.
     pub grace: Duration,
     /// Length of a preStop sleep.
@@ -113,6 +115,7 @@ impl App {
             sidecar: None,
             ready_by: ReadyBy::Http,
             replicas: 4,
+            first: 0,
             grace: Duration::from_secs(10),
             pre_stop: None,
             strategy: UpdateStrategy::RollingUpdate,
@@ -195,6 +198,7 @@ impl App {
             "spec": {
                 "serviceName": self.name,
                 "replicas": self.replicas,
+                "ordinals": {"start": self.first},
                 "podManagementPolicy": "Parallel",
                 "updateStrategy": {"type": strategy},
                 "selector": {"matchLabels": labels},
@@ -247,11 +251,14 @@ mod tests {
     #[test]
     fn an_app_is_what_was_asked_for() {
         let app = App {
+            first: 5,
             pre_stop: Some(Duration::from_secs(5)),
             services: vec![AppService::new("a", &[80, 8080]), AppService::new("b", &[80])],
             ..App::nginx("shop")
         };
-        let pod = app.stateful_set().unwrap().spec.unwrap().template.spec.unwrap();
+        let set = app.stateful_set().unwrap().spec.unwrap();
+        assert_eq!(set.ordinals.unwrap().start, Some(5));
+        let pod = set.template.spec.unwrap();
         assert_eq!(pod.termination_grace_period_seconds, Some(10));
         let container = &pod.containers[0];
         let ports: Vec<_> = container.ports.iter().flatten().map(|port| port.container_port).collect();
