@@ -79,6 +79,15 @@ fn difference(story: Story, plan: Plan, played: &Played, calm: &Played) -> Optio
     Some(format!("{}: {what}", told(story, plan, played)))
 }
 
+/// The new version was given up, and all is as it was before.
+fn is_given_up(played: &Played, calm: &Played) -> bool {
+    let End { phase, pods, replicas, weights, .. } = &played.end;
+    phase == "RolledBack"
+        && pods.len() == calm.end.pods.len()
+        && pods.iter().all(|[_, image, revision]| image == "app:1" && revision == "web-1")
+        && (replicas, weights) == (&calm.end.replicas, &calm.end.weights)
+}
+
 fn told(story: Story, plan: Plan, played: &Played) -> String {
     format!("{story:?} {plan:?}: after {:?}: {}", played.took, played.status["message"])
 }
@@ -100,13 +109,13 @@ fn a_set_whose_first_ordinal_is_five_is_upgraded_as_one_that_begins_at_zero() {
     let [zero, five] = [Story::Good, Story::BeginsAt(5)].map(|story| play(story, Plan::Nothing));
     assert_eq!(five.violations, Vec::<String>::new());
     let [zero, five] = [zero.end, five.end];
-    let went = |end: &End| end.gone.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
+    let deleted = |end: &End| end.gone.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
     let named = |first: u32| -> Vec<String> {
         (first..=first + REPLICAS).map(|ordinal| format!("{NAME}-{ordinal}")).collect()
     };
-    assert_eq!(went(&zero), named(0), "the surge is the last");
-    assert_eq!(went(&five), named(5));
-    let moved = |out: &BTreeSet<u32>| -> BTreeSet<u32> { out.iter().map(|ordinal| ordinal + 5).collect() };
+    assert_eq!(deleted(&zero), named(0), "the surge is the last");
+    assert_eq!(deleted(&five), named(5));
+    let moved = |held: &BTreeSet<u32>| -> BTreeSet<u32> { held.iter().map(|ordinal| ordinal + 5).collect() };
     assert_eq!(five.levers, zero.levers.iter().map(moved).collect::<Vec<_>>());
     let names: Vec<_> = five.pods.iter().map(|[name, ..]| name.clone()).collect();
     assert_eq!(names, named(5)[..3]);

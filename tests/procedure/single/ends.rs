@@ -5,6 +5,7 @@ use std::time::Duration;
 use lossless_upgrade::workflow::checks::GUARDS;
 use lossless_upgrade::workflow::decision::Effect;
 use lossless_upgrade::workflow::interrupts::RELEASE_TIMEOUT;
+use lossless_upgrade::workflow::levers;
 use lossless_upgrade::workflow::observed::{Confirmation, DrainView, Held, Site};
 use lossless_upgrade::workflow::reasons::{Problem, Reason};
 use lossless_upgrade::workflow::state::{BatchKind, Goal, Outcome, PodState, Rest, Run, State, Step};
@@ -41,6 +42,19 @@ fn only_an_object_that_goes_is_looked_at_again_when_its_time_is_over() {
     let stalled = Some(Reason::LeverNotRestored);
     assert_eq!(until(Goal::Abort), (None, stalled));
     assert_eq!(until(Goal::Release), (Some(later(Scene::new().at(0), RELEASE_TIMEOUT)), stalled));
+}
+
+#[test]
+fn only_who_leaves_goes_on_without_a_service_that_is_gone_and_only_after_a_time() {
+    let waits = |goal: Goal, seconds: u64| {
+        let mut scene = in_flight(BatchKind::Serving, Step::Attach, PodState::Chosen);
+        scene.run().goal = goal;
+        scene.world.plan.confirm_timeout = Duration::from_secs(100);
+        scene.seen.levers[0].held = Held::Gone;
+        scene.decide(seconds, |turn, run| levers::hold(turn, run, "Attaching")).0.is_some()
+    };
+    assert!(waits(Goal::Upgrade, 99) && waits(Goal::Upgrade, 1000));
+    assert!(waits(Goal::Abort, 99) && !waits(Goal::Abort, 100));
 }
 
 #[test]
