@@ -6,6 +6,8 @@
 //! printed there; it is taken over from the likeness of what is. Nothing on the Service tells when a weight is
 //! in force, so that counts by the clock: `elb_faq_0125` says within 5 seconds.
 
+mod release;
+
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
@@ -14,8 +16,8 @@ use kube::ResourceExt;
 
 use super::spec::CceServiceSpec;
 use super::{
-    Confirmation, Held, Lever, LeverKind, OnService, Problem, Selection, Site, Target, Warning, WriteRecord,
-    annotation, cover, lb_rs_weight, sync_stamps, weighed,
+    Confirmation, Held, JudgeVersion, Lever, LeverKind, OnService, Problem, Selection, Site, Target, Warning,
+    WriteRecord, annotation, cover, lb_rs_weight, sync_stamps, weighed,
 };
 use crate::workflow::ordinals::OrdinalSet;
 use crate::workflow::span::Span;
@@ -86,6 +88,10 @@ impl Lever for CceService {
 
     fn site(&self) -> Site<'_> {
         Site::Services(self)
+    }
+
+    fn by_version(&self) -> Option<JudgeVersion> {
+        Some(release::judge)
     }
 
     fn taken(&self, _: &Service, since: Timestamp, now: Timestamp) -> Confirmation {

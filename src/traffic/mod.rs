@@ -7,7 +7,7 @@
 //! | `tke_service.rs` | lever `tkeService`: which Services, their problems and warnings |
 //! | `tke_pod.rs` | lever `tkePod`: an annotation of the pods, and when each Service's balancer follows it |
 //! | `tencent.rs` | what both of them ask of a Service on TKE |
-//! | `cce_service.rs` | lever `cceService`: the same for Huawei CCE |
+//! | `cce_service.rs`, `cce_service/release.rs` | lever `cceService`: the same for Huawei CCE; which releases of it have that |
 //! | `weighed.rs`, `lb_rs_weight.rs`, `json.rs` | the annotation that both write: merged so that foreign bytes survive |
 //! | `sync_stamps.rs` | how it knows that a write is in force |
 //! | `serving.rs` | since when the pods serve that a balancer must have before others are taken out |
@@ -158,6 +158,10 @@ impl LeverKind {
     }
 }
 
+/// What the version of the cluster, in the words of its API server, says of a lever. What it does not tell is no proof
+/// against the lever, and a warning.
+pub type JudgeVersion = fn(version: &str) -> Result<Option<Warning>, Problem>;
+
 /// What moves pods out of a load balancer and back. Pure: no client, no clock.
 pub trait Lever: Send + Sync + fmt::Debug {
     /// Which lever this is.
@@ -171,6 +175,11 @@ pub trait Lever: Send + Sync + fmt::Debug {
 
     /// What it writes, and how.
     fn site(&self) -> Site<'_>;
+
+    /// What is to be asked of the cluster's version before anything is written; none: nothing that could be told by it.
+    fn by_version(&self) -> Option<JudgeVersion> {
+        None
+    }
 
     /// What stands against it in a pod that runs, before anything is written.
     fn stands_against(&self, _: &Pod) -> Option<Problem> {

@@ -153,6 +153,18 @@ pub enum Problem {
         /// Its value.
         value: &'static str,
     },
+    /// The cloud reads what the lever writes in newer releases only.
+    #[error(
+        "this cluster is {found}, by the version that its API server tells, and Huawei CCE reads the annotation {key} in these releases and later ones of their lines: {needed}. Upgrade the cluster, or use the lever podLabel"
+    )]
+    ReleaseTooOld {
+        /// The version of the cluster.
+        found: String,
+        /// The annotation.
+        key: &'static str,
+        /// The first release of each line that reads it.
+        needed: String,
+    },
     /// The annotation that the lever would write holds something it does not understand.
     #[error("annotation {key} on Service {service} cannot be merged into: {why}; correct or remove it")]
     Malformed {
@@ -183,6 +195,18 @@ pub enum Warning {
     CutsWithoutDelay {
         /// The Service's name.
         service: String,
+    },
+    /// What its API server says of the cluster does not tell which release of the cloud it is.
+    #[error(
+        "the API server's version, {found}, names no release of Huawei CCE, which reads the annotation {key} in these releases and later ones of their lines: {needed}. See in the console that the cluster is such a one"
+    )]
+    ReleaseUnknown {
+        /// What the API server said.
+        found: String,
+        /// The annotation.
+        key: &'static str,
+        /// The first release of each line that reads it.
+        needed: String,
     },
     /// Weight 0 on a pod that runs, which Tencent's page does not speak of.
     #[error(

@@ -5,6 +5,7 @@ mod complaints;
 mod levers;
 mod pods;
 mod preflight;
+mod release;
 mod set;
 
 use std::collections::BTreeMap;

@@ -10,7 +10,7 @@ use kube::api::ListParams;
 use kube::{Api, ResourceExt};
 
 use super::levers::of_cloud;
-use super::{Eye, Look, lever_title, pods, services, target};
+use super::{Eye, Look, lever_title, pods, release, services, target};
 use crate::api::LosslessUpgrade;
 use crate::controller::cloud;
 use crate::controller::error::Error;
@@ -86,6 +86,12 @@ async fn levers(
         // One pod is enough to say it.
         let against = look.pods.values().find_map(|pod| lever.stands_against(pod));
         seen.problems.extend(against.map(|problem| Problem::new(Reason::LeverUnusable, problem.to_string())));
+        match release::check(client, lever.as_ref()).await {
+            Ok(warning) => look.warnings.extend(warning.map(|warning| warning.to_string())),
+            Err(problem) => {
+                seen.problems.push(Problem::new(Reason::LeverUnusable, problem.to_string()));
+            }
+        }
         match lever.services(&target, &all) {
             Err(problems) => {
                 let problems =
