@@ -15,6 +15,7 @@ use serde_json::{Map, Value, json};
 
 use super::cover::{kind, selects};
 use super::endpoints::is_ready;
+use super::json::quoted;
 use super::pods::Front;
 use super::spec::TkePodSpec;
 use super::sync_stamps::{self, written};
@@ -24,13 +25,15 @@ use super::{
 };
 use crate::workflow::span::Span;
 
-/// What is written, each with where the value from before is kept; an empty one: there was none.
+/// What is written, each with where the value from before is kept, see [`to_keep`].
 const WEIGHTS: [(&str, &str); 2] = [
     (POD_WEIGHT, "lossless-upgrade.io/service-custom-weight"),
     (POD_WEIGHT_OF_INGRESS, "lossless-upgrade.io/ingress-custom-weight"),
 ];
 /// Sends no new connection.
 const OUT: &str = "0";
+/// How a text that is kept as JSON begins. No weight does.
+const QUOTED: char = '"';
 /// How long a synchronisation since a pod became Ready is waited for.
 const TAKEN: SignedDuration = SignedDuration::from_mins(1);
 /// By what it is called in sentences and in what a run saves.
@@ -218,12 +221,15 @@ impl OnPods for TkePod {
         let mut annotations = Map::new();
         for (key, kept) in WEIGHTS {
             let before = match (value(pod, kept), value(pod, key)) {
-                (Some(before), _) => Some(before).filter(|before| !before.is_empty()),
+                (Some(text), _) => of_kept(text),
                 (None, Some(OUT) | None) => None,
-                (None, Some(before)) => Some(before),
+                (None, Some(before)) => Some(before.to_owned()),
             };
-            let (weight, keep) =
-                if detached { (Some(OUT), Some(before.unwrap_or_default())) } else { (before, None) };
+            let (weight, keep) = if detached {
+                (Some(OUT.to_owned()), Some(to_keep(before.as_deref())))
+            } else {
+                (before, None)
+            };
             annotations.insert(key.to_owned(), json!(weight));
             annotations.insert(kept.to_owned(), json!(keep));
         }
@@ -275,6 +281,25 @@ impl OnPods for TkePod {
     fn detached_at(&self, pod: &Pod, manager: &str) -> Option<Timestamp> {
         written(&pod.metadata, POD_WEIGHT, manager)
     }
+}
+
+/// How a value from before is kept: as it is. That there was none is kept as an empty text, so a value that is empty, or
+/// that looks as if it were kept in this way, is kept as JSON.
+fn to_keep(before: Option<&str>) -> String {
+    match before {
+        None => String::new(),
+        Some(text) if text.is_empty() || text.starts_with(QUOTED) => quoted(text),
+        Some(text) => text.to_owned(),
+    }
+}
+
+/// The value from before, out of what was kept of it.
+fn of_kept(text: &str) -> Option<String> {
+    if text.is_empty() {
+        return None;
+    }
+    let unquoted = Some(text).filter(|text| text.starts_with(QUOTED));
+    Some(unquoted.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_else(|| text.to_owned()))
 }
 
 fn value<'a>(pod: &'a Pod, key: &str) -> Option<&'a str> {

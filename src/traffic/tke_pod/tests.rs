@@ -113,6 +113,7 @@ fn it_keeps_the_contract_of_levers_on_pods_whatever_weights_they_came_with() {
         json!({POD_WEIGHT: "50"}),
         json!({POD_WEIGHT_OF_INGRESS: "7", "a": "b"}),
         json!({POD_WEIGHT: "50", POD_WEIGHT_OF_INGRESS: "100"}),
+        json!({POD_WEIGHT: "", POD_WEIGHT_OF_INGRESS: "\"\""}),
     ];
     // Neither as somebody else would have it nor as we write it.
     let foreign = [
@@ -137,10 +138,13 @@ fn it_keeps_the_contract_of_levers_on_pods_whatever_weights_they_came_with() {
     contract_on_pods(&lever(&[], None), &pods(&all), &pods(&foreign), &service, &cloud);
 }
 
+/// No value, a weight, or nonsense in quotation marks and backslashes; but not 0, which is ours alone.
+const WHATEVER: &str = r#"([1-9"][0-9"\\]?)?"#;
+
 proptest! {
     #[test]
     fn whatever_annotations_there_were_they_come_back_and_all_others_stay(
-        weights in (option::of("[1-9][0-9]?"), option::of("[1-9][0-9]?")),
+        weights in (option::of(WHATEVER), option::of(WHATEVER)),
         others in collection::btree_map("[a-z]{1,6}", "[ -~]{0,8}", 1..4),
         orders in collection::vec(any::<bool>(), 1..6),
     ) {
@@ -165,6 +169,24 @@ proptest! {
         }
         prop_assert_eq!(live, before);
     }
+}
+
+#[test]
+fn an_empty_weight_comes_back_empty_and_one_that_was_not_there_is_taken_away() {
+    let lever = lever(&[], None);
+    let mut live = serde_json::to_value(pod(0, &json!({POD_WEIGHT: ""}))).unwrap();
+    let as_pod = |live: &Value| serde_json::from_value::<Pod>(live.clone()).unwrap();
+    for detach in [true, true, false] {
+        let change = lever.change(&as_pod(&live), detach);
+        json_patch::merge(&mut live, &json!({"metadata": change}));
+    }
+    assert_eq!(live["metadata"]["annotations"], json!({POD_WEIGHT: ""}));
+    // As operators before this one have kept them: a run goes on over an upgrade of the operator.
+    let kept = json!({POD_WEIGHT: "0", WEIGHTS[0].1: "50", POD_WEIGHT_OF_INGRESS: "0", WEIGHTS[1].1: ""});
+    let change = lever.change(&pod(0, &kept), false);
+    let expected =
+        json!({POD_WEIGHT: "50", WEIGHTS[0].1: null, POD_WEIGHT_OF_INGRESS: null, WEIGHTS[1].1: null});
+    assert_eq!(change["annotations"], expected);
 }
 
 #[test]
