@@ -12,9 +12,10 @@ use lossless_upgrade::workflow::observed::Observed;
 use lossless_upgrade::workflow::obstacles;
 use lossless_upgrade::workflow::ordinals::OrdinalSet;
 use lossless_upgrade::workflow::plan::{Amount, Order, Plan};
-use lossless_upgrade::workflow::state::{BatchKind, Phase};
+use lossless_upgrade::workflow::state::{BatchKind, Phase, Step};
 
 use super::fixtures::{halted, object, paused};
+use crate::sim::balancer::Balancer;
 use crate::sim::moments::Story;
 use crate::sim::plans::{one_by_one, with_image};
 use crate::sim::telling::upgrade;
@@ -88,28 +89,59 @@ fn the_batches_that_are_foretold_are_those_that_are_made() {
         if plan.images.is_empty() {
             world.set_image("v2");
         }
-        world.cluster.tick(1);
-        world.cluster.tick(2);
-        let told = foretell(&world);
-        assert_eq!(told.why, Why::Wanted);
-        let begun = world.run_until(10, |world| world.state.run.is_some());
-        assert!(begun, "{}", world.tale());
-        let start = world.now;
-        assert_eq!(batches(&told), made(&mut world), "{plan:?}");
-        assert_eq!(world.state.phase(), Phase::Succeeded, "{}", world.tale());
-        let (foretold, took) = (told.seconds.unwrap(), world.now - start);
-        // The world looks every second and samples every other; the forecast sees all at once.
-        assert!(
-            (foretold - took).abs() * 5 <= took,
-            "foretold {foretold} s, took {took} s\n{}",
-            world.tale()
-        );
+        comes_true(&mut world);
+    }
+}
+
+/// Holds what is foretold of the run that is wanted to the one that the world then makes.
+fn comes_true(world: &mut World) -> Forecast {
+    world.cluster.tick(1);
+    world.cluster.tick(2);
+    let told = foretell(world);
+    assert_eq!(told.why, Why::Wanted);
+    let begun = world.run_until(10, |world| world.state.run.is_some());
+    assert!(begun, "{}", world.tale());
+    let start = world.now;
+    assert_eq!(batches(&told), made(world), "{:?}", world.plan);
+    assert_eq!(world.state.phase(), Phase::Succeeded, "{}", world.tale());
+    let (foretold, took) = (told.seconds.unwrap(), world.now - start);
+    // The world looks every second and samples every other; the forecast sees all at once.
+    assert!((foretold - took).abs() * 5 <= took, "foretold {foretold} s, took {took} s\n{}", world.tale());
+    told
+}
+
+/// Seconds that the batches of serving pods take in this step.
+fn seconds(told: &Forecast, step: Step) -> Vec<i64> {
+    let serving = told.legs.iter().filter(|leg| leg.kind == BatchKind::Serving);
+    let steps = serving.flat_map(|leg| &leg.steps);
+    steps.filter(|(one, _)| *one == step).map(|(_, seconds)| *seconds).collect()
+}
+
+#[test]
+fn a_pod_that_is_made_anew_is_foretold_to_come_attached_where_the_lever_writes_the_pods() {
+    let two = || Plan { batch: Amount::Count(2), ..one_by_one() };
+    for (plan, by_label, service, attach) in [
+        // Nothing is written, so only the settling is left; a Service is written and has to follow first.
+        (one_by_one(), true, false, vec![2; 4]),
+        (two(), true, false, vec![2; 2]),
+        (one_by_one(), false, true, vec![4; 4]),
+        (one_by_one(), true, true, vec![4; 4]),
+    ] {
+        let mut world = World::new(4, plan);
+        world.cluster.lengths = vec![1];
+        world.balancers.clear();
+        world.balancers.extend(service.then(|| Balancer::new("web", 2)));
+        world.balancers.extend(by_label.then(|| Balancer::by_label("serving", 2)));
+        world.set_image("v2");
+        let told = comes_true(&mut world);
+        assert_eq!(seconds(&told, Step::Detach), vec![4; attach.len()], "{told:?}");
+        assert_eq!(seconds(&told, Step::Attach), attach, "{told:?}");
     }
 }
 
 #[test]
 fn a_run_under_way_is_foretold_from_where_it_is_and_ends_well_from_each_moment() {
-    for story in [Story::OneByOne, Story::InBatches, Story::Images, Story::OrderedReady] {
+    for story in [Story::OneByOne, Story::InBatches, Story::ByLabel, Story::Images, Story::OrderedReady] {
         let mut world = story.begin();
         while world.state.run.is_some() {
             let told = foretell(&world);

@@ -1,12 +1,12 @@
 //! A cluster in which all goes well: pods start, the load balancer follows, clients leave. Time jumps from
 //! one thing that happens to the next.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::controller::observe::lever_title;
+use crate::controller::observe::{lever_title, writes_pods};
 use crate::workflow::counted;
 use crate::workflow::decision::Effect;
 use crate::workflow::observed::{
@@ -14,7 +14,7 @@ use crate::workflow::observed::{
 };
 use crate::workflow::ordinals::{Ordinal, OrdinalSet};
 use crate::workflow::plan::Plan;
-use crate::workflow::state::State;
+use crate::workflow::state::{PodState, SavedLever, State};
 use crate::workflow::turn::later;
 
 /// What takes how long.
@@ -55,7 +55,10 @@ pub struct World {
     gone: BTreeMap<Ordinal, Timestamp>,
     /// When the levers as they are will be in force.
     in_force: Timestamp,
+    /// The ordinals that the Services name.
     held: OrdinalSet,
+    /// The pods that are detached by what is written on them, by uid: one that is made anew is attached.
+    out: BTreeSet<String>,
     /// Since when each pod that is counted has been quiet.
     quiet: BTreeMap<String, Timestamp>,
     born: u32,
@@ -81,6 +84,7 @@ impl World {
             gone: BTreeMap::new(),
             in_force: now,
             held: state.detached.clone(),
+            out: out(&seen, state),
             quiet: BTreeMap::new(),
             born: 0,
             seen,
@@ -147,15 +151,32 @@ impl World {
         } else {
             Confirmation::Pending("not followed yet".into())
         };
-        let view = |name: String| LeverView {
-            name,
-            held: Held::Ordinals(self.held.clone()),
-            confirmed: confirmed.clone(),
-            taken: confirmed.clone(),
-            restored: self.held.is_empty(),
-            site: Site::Object { fence: None },
+        let view = |saved: &SavedLever| {
+            let (held, restored, site) = if writes_pods(saved) {
+                let nobody = self.held_on_pods(&OrdinalSet::new()).is_empty();
+                (self.held_on_pods(&state.detached), nobody, Site::Pods)
+            } else {
+                (self.held.clone(), self.held.is_empty(), Site::Object { fence: None })
+            };
+            LeverView {
+                name: lever_title(saved),
+                held: Held::Ordinals(held),
+                confirmed: confirmed.clone(),
+                taken: confirmed.clone(),
+                restored,
+                site,
+            }
         };
-        saved.map(|saved| view(lever_title(saved))).collect()
+        saved.map(view).collect()
+    }
+
+    /// What a lever that writes pods holds: who is not there gets no connection, and is held while that is wanted.
+    fn held_on_pods(&self, wanted: &OrdinalSet) -> OrdinalSet {
+        let is_away = |one: &Ordinal| self.seen.pods.get(one).is_none_or(|pod| pod.terminating);
+        let mut held: OrdinalSet = wanted.iter().filter(is_away).collect();
+        let there = self.seen.pods.iter().filter(|(_, pod)| !pod.terminating);
+        held.extend(there.filter(|(_, pod)| self.out.contains(&pod.uid)).map(|(one, _)| *one));
+        held
     }
 
     /// What is due happens.
@@ -240,6 +261,9 @@ impl World {
             }
             Effect::SetLevers { detached, .. } => {
                 self.held.clone_from(detached);
+                let there = self.seen.pods.iter().filter(|(_, pod)| !pod.terminating);
+                let out = there.filter(|(one, _)| detached.contains(**one));
+                self.out = out.map(|(_, pod)| pod.uid.clone()).collect();
                 self.in_force = later(self.now, self.assumed.follow);
             }
             Effect::Delete { ordinal, .. } => {
@@ -274,4 +298,15 @@ impl World {
         let pods = self.ready.values().chain(self.gone.values()).copied();
         pods.chain([self.in_force]).chain(quiet).filter(|at| *at > self.now).min()
     }
+}
+
+/// The pods that the run has detached: not those that came in their place.
+fn out(seen: &Observed, state: &State) -> BTreeSet<String> {
+    let is_new = |ordinal: Ordinal, uid: &String| {
+        let mut records = state.pods.iter().filter(|record| record.ordinal == ordinal);
+        records.any(|record| record.state == PodState::Replaced || record.uid != *uid)
+    };
+    let detached = seen.pods.iter().filter(|(ordinal, _)| state.detached.contains(**ordinal));
+    let old = detached.filter(|(ordinal, pod)| !is_new(**ordinal, &pod.uid));
+    old.map(|(_, pod)| pod.uid.clone()).collect()
 }

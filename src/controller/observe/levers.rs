@@ -51,6 +51,15 @@ pub fn lever_title(saved: &SavedLever) -> String {
     LeverKind::named(&saved.lever).map_or_else(|| saved.lever.clone(), |kind| kind.title(&saved.name))
 }
 
+/// Whether the lever writes the pods themselves, so that one that is made anew is attached.
+pub fn writes_pods(saved: &SavedLever) -> bool {
+    let Some(kind) = LeverKind::named(&saved.lever) else { return false };
+    match traffic::of_saved(kind, &saved.name, saved.before.as_deref()).site() {
+        Site::Pods(_) => true,
+        Site::Nothing | Site::Services(_) => false,
+    }
+}
+
 /// What a look at the levers begins with.
 pub struct Question<'a> {
     /// Speaks with the API server.

@@ -37,7 +37,7 @@ use crate::workflow::words::Actions;
 
 pub use crate::drain::prometheus::allow::Allowed;
 pub use crate::tencent::Endpoint;
-pub use levers::lever_title;
+pub use levers::{lever_title, writes_pods};
 pub use pods::{Listed, explained_per_second, of as pods_of, selector as pod_selector, view as pod_view};
 pub use preflight::selecting;
 pub use set::{first as first_ordinal, view as set_view};
