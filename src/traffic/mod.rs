@@ -192,6 +192,12 @@ pub trait Lever: Send + Sync + fmt::Debug {
         Confirmation::Confirmed { at: since }
     }
 
+    /// Whether its controller complained of the Service at a moment from which on no synchronisation has begun: then the
+    /// one by which the lever is believed may have failed. A lever that believes no synchronisation is not belied so.
+    fn belies(&self, _: &Service, _complained: Timestamp) -> bool {
+        false
+    }
+
     /// As one of several.
     fn boxed(self) -> Box<dyn Lever>
     where

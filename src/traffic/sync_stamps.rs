@@ -254,6 +254,16 @@ pub(super) fn taken(
     Confirmation::Pending { why }
 }
 
+/// Whether no synchronisation has begun since its controller complained, by its own clock: what it complained of may be
+/// the last one, whatever its end says, or one that was not stamped.
+pub(super) fn belied(live: &Service, complained: Timestamp) -> bool {
+    match last(live) {
+        // Begun in the second of the complaint it may be the one that failed.
+        Last::Ended { begin, .. } | Last::UnderWay(begin) => begin <= complained,
+        Last::None | Last::Unreadable(_) => false,
+    }
+}
+
 /// Begin and end of the last synchronisation, if it is over. Else what that says of something that is to be followed
 /// since `made`.
 fn over(

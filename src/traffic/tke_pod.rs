@@ -196,6 +196,10 @@ impl Lever for TkePod {
             }
         }
     }
+
+    fn belies(&self, service: &Service, complained: Timestamp) -> bool {
+        is_balanced(service) && sync_stamps::belied(service, complained)
+    }
 }
 
 impl OnPods for TkePod {

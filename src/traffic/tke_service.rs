@@ -80,6 +80,11 @@ impl Lever for TkeService {
     fn taken(&self, live: &Service, since: Timestamp, now: Timestamp) -> Confirmation {
         sync_stamps::taken(live, since, self.confirm_after, now)
     }
+
+    /// Where the load balancer itself is asked it knows better.
+    fn belies(&self, live: &Service, complained: Timestamp) -> bool {
+        self.confirm_by_api.is_none() && sync_stamps::belied(live, complained)
+    }
 }
 
 impl OnService for TkeService {

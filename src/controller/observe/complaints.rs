@@ -1,5 +1,9 @@
-//! What a load balancer's controller says of a Service that it does not get in step: its Warning events, while a
-//! lever waits to be confirmed. They explain and decide nothing.
+//! What a load balancer's controller says of a Service that it does not get in step: its Warning events. While a lever
+//! waits to be confirmed they explain it. While pods are being detached they also take back a confirmation by a
+//! synchronisation that the controller has complained of: it may have stamped the end of one that failed.
+//!
+//! Events that cannot be read, or come late, change nothing: then the stamps count as they stand, and behind them the
+//! count of connections.
 
 use std::time::Duration;
 
@@ -11,7 +15,8 @@ use kube::{Api, ResourceExt};
 
 use super::Look;
 use super::levers::Question;
-use crate::traffic::Site;
+use crate::controller::session::Session;
+use crate::traffic::{Lever, Site};
 use crate::workflow::observed::{Confirmation, Observed};
 use crate::workflow::state::Step;
 
@@ -26,15 +31,18 @@ const MOST: usize = 400;
 /// Kubernetes' own: they speak of slices, not of a load balancer.
 const OTHERS: [&str; 3] = ["endpoint-controller", "endpoint-slice-controller", "endpointslice-controller"];
 
-/// Adds to each lever that is not confirmed what was said of its Services since the step began.
-pub async fn hear(question: &Question<'_>, look: &Look, seen: &mut Observed) {
+/// Adds to each lever that is not confirmed what was said of its Services since the step began, and takes back what is
+/// confirmed by a synchronisation that its controller complained of.
+pub async fn hear(question: &Question<'_>, session: &mut Session, look: &Look, seen: &mut Observed) {
     let Some(run) = &question.state.run else { return };
     let waits = seen
         .levers
         .iter()
         .any(|lever| waits(&lever.confirmed) || (run.step == Step::Soak && waits(&lever.taken)));
-    let Ok(entered) = run.entered.checked_add(PATIENCE) else { return };
-    if !waits || question.now < entered {
+    let explains = waits && run.entered.checked_add(PATIENCE).is_ok_and(|patient| question.now >= patient);
+    // What was in force once stays so when a later synchronisation fails, so that nothing is taken back later on.
+    let doubts = run.step == Step::Detach && is_believed_by_stamps(look, seen);
+    if !explains && !doubts {
         return;
     }
     let api: Api<Event> = Api::namespaced(question.client.clone(), question.namespace);
@@ -48,20 +56,33 @@ pub async fn hear(question: &Question<'_>, look: &Look, seen: &mut Observed) {
         Err(_) => return,
     };
     let since = run.entered.checked_sub(SKEW).unwrap_or(run.entered);
+    let mut weigh = |lever: &dyn Lever, name: &str, services: &[Service]| {
+        let title = lever.kind().title(name);
+        let belied = newest(&events, services, |service, at| doubts && lever.belies(service, at));
+        if disbelieve(seen, &title, belied) {
+            // It settles anew when it is confirmed anew.
+            session.confirmed.remove(&(lever.kind(), name.to_owned()));
+        }
+        add(seen, &title, newest(&events, services, |_, at| explains && at >= since));
+    };
     for (lever, services) in &look.levers {
         match lever.site() {
             Site::Nothing => {}
             Site::Services(_) => {
                 for service in services {
-                    let title = lever.kind().title(&service.name_any());
-                    add(seen, &title, newest(&events, std::slice::from_ref(service), since));
+                    weigh(lever.as_ref(), &service.name_any(), std::slice::from_ref(service));
                 }
             }
-            Site::Pods(on) => {
-                add(seen, &lever.kind().title(on.saved().0), newest(&events, services, since));
-            }
+            Site::Pods(on) => weigh(lever.as_ref(), on.saved().0, services),
         }
     }
+}
+
+/// Whether a complaint could take something back: else nobody need ask for one.
+fn is_believed_by_stamps(look: &Look, seen: &Observed) -> bool {
+    let confirmed = seen.levers.iter().any(|lever| matches!(lever.confirmed, Confirmation::Confirmed(_)));
+    let mut all = look.levers.iter();
+    confirmed && all.any(|(lever, services)| services.iter().any(|one| lever.belies(one, Timestamp::MAX)))
 }
 
 const fn waits(confirmed: &Confirmation) -> bool {
@@ -82,15 +103,31 @@ fn add(seen: &mut Observed, title: &str, complaint: Option<String>) {
     }
 }
 
-/// The last Warning about one of these Services.
-fn newest(events: &[Event], services: &[Service], since: Timestamp) -> Option<String> {
+/// A confirmation that is belied is none; whether there was one.
+fn disbelieve(seen: &mut Observed, title: &str, complaint: Option<String>) -> bool {
+    let Some(complaint) = complaint else { return false };
+    let of_title = seen.levers.iter_mut().filter(|lever| lever.name == title);
+    let mut confirmed = of_title.filter(|lever| matches!(lever.confirmed, Confirmation::Confirmed(_)));
+    let Some(lever) = confirmed.next() else { return false };
+    lever.confirmed = Confirmation::Refused(format!(
+        "{complaint} (and no synchronisation has begun since; any change of the Service asks for one)"
+    ));
+    true
+}
+
+/// The last Warning about one of these Services, of those that count at their moment.
+fn newest(
+    events: &[Event],
+    services: &[Service],
+    counts: impl Fn(&Service, Timestamp) -> bool,
+) -> Option<String> {
     let said = events.iter().filter_map(|event| {
         let about = event.regarding.as_ref()?;
         let service = services.iter().find(|one| one.metadata.uid == about.uid && about.uid.is_some())?;
         let by = event.reporting_controller.as_deref().filter(|by| !by.is_empty());
         let by = by.or(event.deprecated_source.as_ref().and_then(|source| source.component.as_deref()));
         let is_warning = event.type_.as_deref() == Some("Warning");
-        let at = last(event).filter(|at| *at >= since && is_warning)?;
+        let at = last(event).filter(|at| is_warning && counts(service, *at))?;
         (!OTHERS.contains(&by.unwrap_or_default())).then_some((at, service, event))
     });
     let (_, service, event) = said.max_by_key(|(at, ..)| *at)?;
@@ -113,102 +150,4 @@ fn cut(text: &str) -> &str {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::{Value, json};
-
-    use super::*;
-    use crate::workflow::observed::{Held, LeverView, Site as WrittenSite};
-    use crate::workflow::ordinals::OrdinalSet;
-
-    fn at(second: i64) -> Timestamp {
-        Timestamp::from_second(1_767_225_600 + second).unwrap()
-    }
-
-    fn service(name: &str) -> Service {
-        serde_json::from_value(json!({"metadata": {"name": name, "uid": format!("u-{name}")}})).unwrap()
-    }
-
-    fn event(about: &str, note: &str, change: impl FnOnce(&mut Value)) -> Event {
-        let mut event = json!({
-            "metadata": {}, "type": "Warning", "reason": "SyncFailed", "note": note,
-            "regarding": {"kind": "Service", "name": about, "uid": format!("u-{about}")},
-            "reportingController": "service-controller", "eventTime": null,
-            "deprecatedLastTimestamp": at(10),
-        });
-        change(&mut event);
-        serde_json::from_value(event).unwrap()
-    }
-
-    fn said(events: &[Event]) -> Option<String> {
-        newest(events, &[service("web"), service("api")], at(0))
-    }
-
-    #[test]
-    fn the_last_warning_of_the_loadbalancers_controller_is_told_and_no_other() {
-        let first = || event("web", "E4004 quota", |_| {});
-        let again = event("web", "E4005 parameters", |it| it["deprecatedLastTimestamp"] = json!(at(20)));
-        let series = event("api", "E4009 arrears", |it| {
-            it["eventTime"] = json!("2026-01-01T00:00:01.000000Z");
-            it["series"] = json!({"count": 7, "lastObservedTime": "2026-01-01T00:00:30.000000Z"});
-        });
-        assert_eq!(said(&[first()]).unwrap(), "event SyncFailed of Service web: E4004 quota");
-        assert_eq!(
-            said(&[again.clone(), first()]).unwrap(),
-            "event SyncFailed of Service web: E4005 parameters"
-        );
-        assert_eq!(
-            said(&[series, again, first()]).unwrap(),
-            "event SyncFailed of Service api: E4009 arrears"
-        );
-        for (what, other) in [
-            ("of another Service", event("other", "x", |_| {})),
-            ("of one that had the name", event("web", "x", |it| it["regarding"]["uid"] = json!("u-old"))),
-            ("before the step", event("web", "x", |it| it["deprecatedLastTimestamp"] = json!(at(-1)))),
-            ("no warning", event("web", "x", |it| it["type"] = json!("Normal"))),
-            (
-                "of the slices",
-                event("web", "x", |it| it["reportingController"] = json!("endpoint-slice-controller")),
-            ),
-            (
-                "of the slices, as before",
-                event("web", "x", |it| {
-                    it["reportingController"] = json!("");
-                    it["deprecatedSource"] = json!({"component": "endpoint-controller"});
-                }),
-            ),
-        ] {
-            assert_eq!(said(&[other]), None, "{what}");
-        }
-    }
-
-    #[test]
-    fn a_long_text_is_cut_between_characters() {
-        let told = said(&[event("web", &"负载均衡".repeat(MOST), |_| {})]).unwrap();
-        assert!(told.len() <= MOST + 50 && told.contains("负载均衡"), "{told}");
-    }
-
-    #[test]
-    fn a_complaint_makes_no_lever_confirmed_and_none_unconfirmed() {
-        for (before, after) in [
-            (Confirmation::Pending("p".into()), Confirmation::Refused("no (p)".into())),
-            (Confirmation::Unknown("u".into()), Confirmation::Refused("no (u)".into())),
-            (Confirmation::Doubtful("d".into()), Confirmation::Doubtful("d".into())),
-            (Confirmation::Confirmed(at(0)), Confirmation::Confirmed(at(0))),
-        ] {
-            let lever = LeverView {
-                name: "tkeService on Service web".into(),
-                held: Held::Ordinals(OrdinalSet::new()),
-                confirmed: before.clone(),
-                taken: before,
-                restored: true,
-                site: WrittenSite::Object { fence: None },
-            };
-            let mut seen = Observed { levers: vec![lever], ..Observed::default() };
-            add(&mut seen, "tkeService on Service api", Some("no".into()));
-            add(&mut seen, "tkeService on Service web", None);
-            add(&mut seen, "tkeService on Service web", Some("no".into()));
-            assert_eq!(seen.levers[0].confirmed, after);
-            assert_eq!(seen.levers[0].taken, after);
-        }
-    }
-}
+mod tests;

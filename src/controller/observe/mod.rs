@@ -115,7 +115,7 @@ pub async fn look(
             now: eye.clock.now(),
         };
         levers::look(&question, session, &mut look, &mut seen).await?;
-        complaints::hear(&question, &look, &mut seen).await;
+        complaints::hear(&question, session, &look, &mut seen).await;
         let counted = std::mem::take(&mut seen.drains);
         seen.drains = look.still_counted(counted, object, state, session);
     } else if preflight::may_begin(plan, &seen) {

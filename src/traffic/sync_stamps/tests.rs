@@ -264,3 +264,21 @@ fn who_serves_is_taken_in_by_a_synchronisation_that_began_later_and_one_is_asked
     live.spec = serde_json::from_value(json!({"publishNotReadyAddresses": true})).unwrap();
     assert_eq!(what(&taken(&live, at("10"), None, at("11")), "11"), Is::Confirmed, "it had it before");
 }
+
+#[test]
+fn a_synchronisation_is_belied_by_a_complaint_that_came_when_it_had_begun_and_no_older_one() {
+    for (begin, end, complained, expected) in [
+        ("11", "12", "11.5", true),
+        ("11", "12", "12.9", true),
+        ("11", "12", "30", true),    // of one since, which was not stamped
+        ("11", "11", "11", true),    // begun in that second: it may be the one that failed
+        ("11", "10", "11.5", true),  // and another end would not mend it
+        ("11", "12", "10.9", false), // tried again since
+        ("11", "", "10", false),
+        ("", "", "30", false),
+        ("", "12", "30", false),
+    ] {
+        let told = belied(&service(begin, end, "10"), at(complained));
+        assert_eq!(told, expected, "begin {begin}, end {end}, complained {complained}");
+    }
+}
