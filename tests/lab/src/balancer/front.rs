@@ -21,6 +21,8 @@ use crate::error::{AtPath as _, LabError};
 pub(super) struct Front {
     pub(super) name: ServiceName,
     pub(super) address: IpAddr,
+    /// As the cloud knows it.
+    pub(super) id: String,
     /// Something of the Service or its slices may have changed.
     pub(super) changed: Notify,
     directory: PathBuf,
@@ -33,15 +35,16 @@ struct Running {
 }
 
 impl Front {
-    /// A balancer that does not run yet, on an address that no other one in this process has. Its files go to a
+    /// A balancer that does not run yet, with an address and an id that no other one in this process has. Its files go to a
     /// folder in `directory`.
     pub(super) fn new(name: ServiceName, directory: &std::path::Path) -> Self {
         static NEXT: AtomicU16 = AtomicU16::new(1);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let [high, low] = number.to_be_bytes();
         let address = IpAddr::V4(Ipv4Addr::new(127, 77, high, low));
+        let id = format!("lb-{number:08x}");
         let directory = directory.join(format!("{number}"));
-        Self { name, address, changed: Notify::new(), directory, running: Mutex::default() }
+        Self { name, address, id, changed: Notify::new(), directory, running: Mutex::default() }
     }
 
     /// Makes the balancer do what is wanted, and returns what that changed, by listener. A new set of ports is a

@@ -20,6 +20,8 @@ use serde_json::{Value, json};
 const PREFIXES: [&str; 2] = ["service.cloud.tencent.com/", "kubernetes.io/elb."];
 /// What makes a Service one of Huawei's.
 const ELB_CLASS: &str = "kubernetes.io/elb.class";
+/// On a Service of Tencent's: the id of its balancer.
+const BALANCER: &str = "service.kubernetes.io/loadbalance-id";
 const SYNC_BEGIN: &str = "service.cloud.tencent.com/sync-begin-time";
 const SYNC_END: &str = "service.cloud.tencent.com/sync-end-time";
 /// On a pod: its weight, where the Service has none for it.
@@ -177,6 +179,13 @@ pub(super) async fn publish(
     let ingress = json!([{"ip": address, "ipMode": "Proxy"}]);
     let patch = json!({"status": {"loadBalancer": {"ingress": ingress}}});
     name.api(client).patch_status(&name.name, &PatchParams::default(), &Patch::Merge(patch)).await?;
+    Ok(())
+}
+
+/// Says which balancer it is, as Tencent's controller does.
+pub(super) async fn identify(client: &Client, name: &ServiceName, id: &str) -> kube::Result<()> {
+    let patch = json!({"metadata": {"annotations": {BALANCER: id}}});
+    name.api(client).patch(&name.name, &PatchParams::default(), &Patch::Merge(patch)).await?;
     Ok(())
 }
 

@@ -136,6 +136,9 @@ async fn carry_out(
     // A task of its own: a controller that is stopped here must not take the balancer with it.
     tokio::spawn(change(Arc::clone(shared), Arc::clone(front), noticed, wanted)).await??;
     if !has_address(&read.service) {
+        if Cloud::of(&read.service) == Cloud::Tencent {
+            service::identify(&shared.client, &front.name, &front.id).await?;
+        }
         service::publish(&shared.client, &front.name, front.address).await?;
     }
     if stamps {
