@@ -8,6 +8,7 @@
 //! the Service, the other half of the lag as the call to the cloud, the change of the balancer, stamp. What
 //! changes while a sync runs is in the next one. A write that changes nothing causes no sync.
 
+pub mod cloud_api;
 mod front;
 mod haproxy;
 mod service;

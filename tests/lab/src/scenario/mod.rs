@@ -26,7 +26,10 @@ mod wait;
 use std::{path::Path, sync::Arc};
 
 use crate::{
-    balancer::{Balancer, Behaviour},
+    balancer::{
+        Balancer, Behaviour,
+        cloud_api::{Account, CloudApi},
+    },
     cluster::Cluster,
     error::LabError,
     paths,
@@ -73,6 +76,14 @@ impl Stage {
     #[must_use]
     pub fn balancer(&self) -> &Balancer {
         &self.balancer
+    }
+
+    /// Starts a cloud's API that answers for the load balancer. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// When it cannot listen.
+    pub async fn cloud_api(&self, account: Account) -> Result<CloudApi, LabError> {
+        CloudApi::start(Arc::clone(&self.balancer), account).await
     }
 
     /// The witness.
