@@ -10,6 +10,7 @@ mod chart;
 #[path = "../conformance/mod.rs"]
 mod checks;
 mod cli;
+mod cloud_api;
 mod conformance;
 mod crash;
 #[path = "../dashboard/mod.rs"]
@@ -103,8 +104,16 @@ fn cases() -> Vec<Case> {
         // The installed operator writes the status of every object, so it must not be there.
         outside("the API server is as the fake one claims", conformance::real),
         outside(
+            "Tencent's API confirms a detach and its monitoring counts, in whole minutes",
+            cloud_api::monitored,
+        ),
+        outside(
             "the chart in one namespace, upgraded from itself in mid-run, leaves nothing when removed",
             chart::whole_life,
+        ),
+        outside(
+            "Tencent's API confirms a detach, and while it refuses nothing goes on",
+            cloud_api::confirmed,
         ),
         small(outside("a Prometheus counts, and while it is away nothing goes on", probes::prometheus)),
         small(outside("a command in the pods counts, and another one nudges once", probes::exec)),

@@ -74,20 +74,12 @@ impl Operator {
     }
 
     /// Starts one with more arguments.
-    pub fn start_with(
-        stage: &Stage,
-        namespace: &'static str,
-        more: &'static [&'static str],
-    ) -> Result<Self, LabError> {
+    pub fn start_with(stage: &Stage, namespace: &'static str, more: &[&str]) -> Result<Self, LabError> {
         Self::spawn(&format!("operator-{namespace}"), namespace, stage.cluster().kubeconfig(), more)
     }
 
     /// Starts one that is confined to what was bound to the lab's user without rights.
-    pub fn start_confined(
-        stage: &Stage,
-        namespace: &'static str,
-        more: &'static [&'static str],
-    ) -> Result<Self, LabError> {
+    pub fn start_confined(stage: &Stage, namespace: &'static str, more: &[&str]) -> Result<Self, LabError> {
         Self::spawn(&format!("operator-{namespace}"), namespace, stage.cluster().confined_kubeconfig(), more)
     }
 
@@ -100,14 +92,15 @@ impl Operator {
         name: &str,
         namespace: &'static str,
         kubeconfig: PathBuf,
-        more: &'static [&'static str],
+        more: &[&str],
     ) -> Result<Self, LabError> {
+        let more: Vec<String> = more.iter().map(|argument| (*argument).to_owned()).collect();
         let command = move || {
             let mut command = Command::new(env!("CARGO_BIN_EXE_lossless-upgrade"));
             command
                 .args(["run", "--namespace", namespace, "--metrics-address", "127.0.0.1:0"])
                 .args(["--counter-image", "lossless-upgrade:lab"])
-                .args(more)
+                .args(&more)
                 .env("KUBECONFIG", &kubeconfig);
             command
         };
