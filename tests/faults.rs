@@ -117,8 +117,8 @@ fn a_set_whose_first_ordinal_is_five_is_upgraded_as_one_that_begins_at_zero() {
     assert_eq!(deleted(&five), named(5));
     let moved = |held: &BTreeSet<u32>| -> BTreeSet<u32> { held.iter().map(|ordinal| ordinal + 5).collect() };
     assert_eq!(five.levers, zero.levers.iter().map(moved).collect::<Vec<_>>());
-    let names: Vec<_> = five.pods.iter().map(|[name, ..]| name.clone()).collect();
-    assert_eq!(names, named(5)[..3]);
+    let stay: Vec<_> = five.pods.iter().map(|[name, ..]| name.clone()).collect();
+    assert_eq!(stay, named(5)[..3]);
     assert_eq!((five.phase, five.replicas, five.weights), (zero.phase, zero.replicas, zero.weights));
 }
 

@@ -28,8 +28,10 @@ const MOMENT: Duration = Duration::from_secs(2);
 const SKEW: Duration = Duration::from_secs(30);
 /// More of an event's text is left out.
 const MOST: usize = 400;
-/// Kubernetes' own: they speak of slices, not of a load balancer.
-const OTHERS: [&str; 3] = ["endpoint-controller", "endpoint-slice-controller", "endpointslice-controller"];
+/// They speak of slices and of policies, not of a load balancer: Kubernetes' own controllers, and what Kyverno's begin
+/// with (<https://github.com/kyverno/kyverno/blob/main/pkg/event/source.go>), which warn of a Service at each change.
+const OTHERS: [&str; 4] =
+    ["endpoint-controller", "endpoint-slice-controller", "endpointslice-controller", "kyverno-"];
 
 /// Adds to each lever that is not confirmed what was said of its Services since the step began, and takes back what is
 /// confirmed by a synchronisation that its controller complained of.
@@ -128,7 +130,8 @@ fn newest(
         let by = by.or(event.deprecated_source.as_ref().and_then(|source| source.component.as_deref()));
         let is_warning = event.type_.as_deref() == Some("Warning");
         let at = last(event).filter(|at| is_warning && counts(service, *at))?;
-        (!OTHERS.contains(&by.unwrap_or_default())).then_some((at, service, event))
+        let by = by.unwrap_or_default();
+        (!OTHERS.iter().any(|other| by.starts_with(other))).then_some((at, service, event))
     });
     let (_, service, event) = said.max_by_key(|(at, ..)| *at)?;
     let note = event.note.as_deref().unwrap_or_default();

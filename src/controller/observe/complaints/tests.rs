@@ -51,6 +51,7 @@ fn the_last_warning_of_the_loadbalancers_controller_is_told_and_no_other() {
             "of the slices",
             event("web", "x", |it| it["reportingController"] = json!("endpoint-slice-controller")),
         ),
+        ("of a policy", event("web", "x", |it| it["reportingController"] = json!("kyverno-admission"))),
         (
             "of the slices, as before",
             event("web", "x", |it| {
