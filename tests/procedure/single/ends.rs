@@ -58,6 +58,19 @@ fn only_who_leaves_goes_on_without_a_service_that_is_gone_and_only_after_a_time(
 }
 
 #[test]
+fn a_service_that_is_gone_is_waited_for_before_a_run_ends_unless_its_pods_are_gone_too() {
+    let waits = |seconds: u64, with_its_set: bool| {
+        let mut scene = in_flight(BatchKind::Retiring, Step::Restore, PodState::Deletable);
+        scene.seen.levers[0].held = Held::Gone;
+        scene.seen.set = scene.seen.set.filter(|_| !with_its_set);
+        matches!(then(&scene, seconds, restore::look).0, Next::Wait(_))
+    };
+    let over = Scene::new().world.plan.confirm_timeout.as_secs();
+    assert!(waits(0, false) && waits(over - 1, false) && !waits(over, false));
+    assert!(!waits(0, true));
+}
+
+#[test]
 fn a_look_that_was_due_is_not_due_again() {
     let wake = |seconds: u64| {
         let mut scene = Scene::new();

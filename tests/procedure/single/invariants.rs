@@ -7,7 +7,7 @@ use lossless_upgrade::workflow::invariants::{ALL, Moment};
 use lossless_upgrade::workflow::observed::{Confirmation, DrainView, Held, Observed, PodView, Site};
 use lossless_upgrade::workflow::ordinals::Ordinal;
 use lossless_upgrade::workflow::plan::{Amount, OnTimeout, Plan};
-use lossless_upgrade::workflow::state::{Outcome, Past, PodState, Run, State, Step};
+use lossless_upgrade::workflow::state::{Goal, Outcome, Past, PodState, Run, State, Step};
 
 use super::{Scene, record, set};
 
@@ -128,6 +128,19 @@ fn what_is_as_it_should_be_is_acquitted() {
     for case in [Case::new(None), Case::delete(), Case::detach(), Case::reclaim(), Case::end()] {
         assert_eq!(case.convicted(), "", "{:?}", case.decision.effect);
     }
+}
+
+#[test]
+fn only_who_leaves_deletes_without_a_lever_and_only_without_one_that_is_gone() {
+    let delete = |goal: Goal, held: Held| {
+        with(Case::delete(), |case| {
+            case.run().goal = goal;
+            case.seen.levers[0].held = held;
+        })
+    };
+    let unreadable = || Held::Unreadable("x".into());
+    assert_eq!([Goal::Upgrade, Goal::Abort].map(|goal| delete(goal, unreadable())), ["1", "1"]);
+    assert_eq!([Goal::Upgrade, Goal::Abort].map(|goal| delete(goal, Held::Gone)), ["1", ""]);
 }
 
 #[test]

@@ -166,6 +166,19 @@ fn a_version_is_left_to_the_pods_that_run_it_and_not_to_one_that_ends() {
 }
 
 #[test]
+fn a_pod_that_ends_while_it_is_verified_leaves_half_of_the_time_to_the_one_after_it() {
+    let mut scene = in_flight(BatchKind::Serving, Step::Verify, PodState::Replaced);
+    scene.world.plan.verify.timeout = Duration::from_secs(100);
+    scene.seen.pods.get_mut(&0).unwrap().terminating = true;
+    let until = |seconds: u64| match then(&scene, seconds, verify::look).0 {
+        Next::Wait(wait) => wait.until,
+        Next::Again => None,
+        other @ (Next::Act(..) | Next::End(..)) => panic!("{other:?}"),
+    };
+    assert_eq!([0, 49, 50].map(until), [Some(scene.at(50)), Some(scene.at(50)), None]);
+}
+
+#[test]
 fn a_pod_that_was_seen_ready_stays_so_in_the_record() {
     let seen = |before: bool, ready: bool| {
         let mut scene = in_flight(BatchKind::Serving, Step::Verify, PodState::Replaced);
