@@ -113,7 +113,20 @@ pub fn orphaned(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), Fai
     .boxed_local()
 }
 
-/// What the cloud's controller has to say stands in the object while the run waits for it.
+/// The cloud's controller begins to fail in this way, and the object says so.
+async fn fails(stage: &'static Stage, fault: Fault, besides: &str) -> Result<(), ScenarioError> {
+    stage.balancer().set_in("told-why", Behaviour { fault: Some(fault), ..Behaviour::default() });
+    let is_told = |object: &LosslessUpgrade| {
+        let message = object.status.as_ref().map_or("", |status| status.message.as_str());
+        phase(object) == "Detach"
+            && stalled(object) == Some("LeverNotConfirmed")
+            && message.contains("CloudApiFailed of Service nginx")
+            && message.contains(besides)
+    };
+    object_is(stage, "told-why", "it says why", Duration::from_mins(1), is_told).await.map(drop)
+}
+
+/// What the cloud's controller has to say stands in the object while the run waits for it, and nothing else is believed.
 pub fn told_why(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), Failed>> {
     async move {
         let app = begin(stage, App { replicas: 2, ..App::nginx("told-why") }, |spec| {
@@ -128,18 +141,9 @@ pub fn told_why(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), Fai
             })
             .await?;
             serve(stage, "told-why", 4).await?;
-            stage
-                .balancer()
-                .set_in("told-why", Behaviour { fault: Some(Fault::Fail), ..Behaviour::default() });
-            let is_told = |object: &LosslessUpgrade| {
-                let message = object.status.as_ref().map(|status| status.message.as_str());
-                phase(object) == "Detach"
-                    && stalled(object) == Some("LeverNotConfirmed")
-                    && message.is_some_and(|text| text.contains("CloudApiFailed of Service nginx"))
-            };
-            let told = object_is(stage, "told-why", "it says why", Duration::from_mins(1), is_told).await;
+            fails(stage, Fault::Fail, "").await?;
+            fails(stage, Fault::FailStamped, "no synchronisation has begun since").await?;
             stage.balancer().set_in("told-why", Behaviour::default());
-            told?;
             is_in(stage, "told-why", "Succeeded").await.map(drop)
         }))
         .await;

@@ -85,6 +85,8 @@ pub enum Fault {
     NeverSync,
     /// Every sync begins, fails with a Warning event, and is tried again.
     Fail,
+    /// The same, and the end of each is stamped as if it had not failed.
+    FailStamped,
     /// Everything is done, but no stamps are written.
     NoStamps,
 }

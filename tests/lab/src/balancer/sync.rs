@@ -130,8 +130,13 @@ async fn carry_out(
     }
     let wanted = wanted(read)?;
     sleep(behaviour.lag / 2).await;
-    if behaviour.fault == Some(Fault::Fail) {
-        return Err(SyncError::Cloud);
+    match behaviour.fault {
+        Some(Fault::Fail) => return Err(SyncError::Cloud),
+        Some(Fault::FailStamped) => {
+            service::stamp(&shared.client, &front.name, Stamp::End, clock::now()).await?;
+            return Err(SyncError::Cloud);
+        }
+        Some(Fault::NeverSync | Fault::NoStamps) | None => {}
     }
     // A task of its own: a controller that is stopped here must not take the balancer with it.
     tokio::spawn(change(Arc::clone(shared), Arc::clone(front), noticed, wanted)).await??;
