@@ -12,7 +12,6 @@ use libtest_mimic::Failed;
 use lossless_upgrade::api::LosslessUpgrade;
 use serde_json::{Value, json};
 
-use crate::dice::soaks;
 use crate::harness::{apply, as_before, begin, is_in, light, lossless, object_is, phase};
 use crate::own_operator::Operator;
 
@@ -65,16 +64,9 @@ pub fn confirmed(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), Fa
     upgraded(stage, By::Sockets).boxed_local()
 }
 
-/// The same, and the connections are counted by the cloud too. Its numbers are of whole minutes, so this takes ten.
+/// The same, and the connections are counted by the cloud too.
 pub fn monitored(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), Failed>> {
-    async move {
-        if !soaks() {
-            println!("    SKIPPED: it takes ten minutes, which only SOAK=1 gives (make soak)");
-            return Ok(());
-        }
-        Box::pin(upgraded(stage, By::Minutes)).await
-    }
-    .boxed_local()
+    upgraded(stage, By::Minutes).boxed_local()
 }
 
 async fn upgraded(stage: &'static Stage, by: By) -> Result<(), Failed> {
