@@ -23,6 +23,8 @@ pub struct Pace {
     pub stable_for: Duration,
     /// New connections a second that are let pass, the kubelet's probes included.
     pub new_per_second: f64,
+    /// The pod serves: any number shows that the probes work.
+    pub first: bool,
 }
 
 /// The pods that are counted.
@@ -76,7 +78,10 @@ impl Counting {
         let stale = pace.interval.saturating_mul(3).max(Duration::from_secs(8));
         let windows: Vec<_> = probes.iter().map(|probe| Window::new(limits(probe.as_ref()), stale)).collect();
         let windows = Arc::new(Mutex::new(windows));
-        let readers: Vec<_> = probes.iter().map(|probe| probe.reader(pod)).collect();
+        let readers: Vec<_> = probes
+            .iter()
+            .map(|probe| if pace.first { probe.first_reader(pod) } else { probe.reader(pod) })
+            .collect();
         let handle = tokio::spawn(ask(readers, windows.clone(), pace, clock, wake)).abort_handle();
         self.0.insert(pod.uid.clone(), Task { basis, windows, handle });
     }

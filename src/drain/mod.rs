@@ -221,6 +221,11 @@ pub trait Probe: Send + Sync {
     /// A reader for this pod (this uid). Its first reading is already a fresh one.
     fn reader(&self, pod: &PodTarget) -> Box<dyn Reader>;
 
+    /// A reader for a pod that serves: that it gets any number shows that the probe works, so it need not be fresh.
+    fn first_reader(&self, pod: &PodTarget) -> Box<dyn Reader> {
+        self.reader(pod)
+    }
+
     /// Connections that have been silent for so long are left out of the count, where the probe can tell them.
     fn idle_after(&self) -> Option<Span> {
         None

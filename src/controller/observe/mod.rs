@@ -32,7 +32,7 @@ use crate::workflow::observed::{DrainView, Observed};
 use crate::workflow::ordinals::Ordinal;
 use crate::workflow::plan::Plan;
 use crate::workflow::span::Span;
-use crate::workflow::state::State;
+use crate::workflow::state::{State, Step};
 use crate::workflow::words::Actions;
 
 pub use crate::drain::prometheus::allow::Allowed;
@@ -292,10 +292,11 @@ impl Look {
                 interval: drain.interval.into(),
                 stable_for: drain.stable_for.into(),
                 new_per_second: f64::from(drain.max_new_per_second) + explained_per_second(pod),
+                first: is_first_count(state),
             };
             let wake = (controller.waker.clone(), key.clone());
             let target = self.pod_target(*ordinal, pod, state);
-            let basis = basis(object, &target);
+            let basis = basis(object, &target, state);
             if !session.counting.has(uid, &basis) {
                 session.counting.start(basis, &self.probes, &target, pace, controller.context.clock, wake);
             }
@@ -313,7 +314,7 @@ impl Look {
         let mut still = BTreeMap::new();
         for (ordinal, pod) in &self.pods {
             let target = self.pod_target(*ordinal, pod, state);
-            if session.counting.has(&target.uid, &basis(object, &target))
+            if session.counting.has(&target.uid, &basis(object, &target, state))
                 && let Some(view) = counted.remove(&target.uid)
             {
                 still.insert(target.uid.clone(), self.on_other_ports(pod, &target).unwrap_or(view));
@@ -342,9 +343,14 @@ impl Look {
     }
 }
 
-/// Another spec or another address: what was counted until then says nothing.
-fn basis(object: &LosslessUpgrade, target: &PodTarget) -> String {
-    format!("{:?} {target:?}", object.spec.drain)
+/// Another spec or another address: what was counted until then says nothing, nor does the first count of a drain.
+fn basis(object: &LosslessUpgrade, target: &PodTarget, state: &State) -> String {
+    format!("{:?} {target:?} {}", object.spec.drain, is_first_count(state))
+}
+
+/// Nothing is detached yet; it is found out whether the probes work.
+fn is_first_count(state: &State) -> bool {
+    state.run.as_ref().is_some_and(|run| run.step == Step::Preflight)
 }
 
 /// All Services of a namespace.

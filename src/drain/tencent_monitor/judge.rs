@@ -53,7 +53,7 @@ pub(super) fn judge(series: &[Series], rule: &Rule, now: i64) -> Result<u64, Str
             Some(settled).filter(|settled| *settled >= earliest)
         }
     };
-    let end = end.ok_or("there is no minute yet in which it was out from the beginning to the end; they come 1 to 3 minutes late")?;
+    let end = end.ok_or("there is no minute yet that counts; they come 1 to 3 minutes late, and after a detach only those that began after it count")?;
     let start = end - i64::from(minutes - 1) * MINUTE;
     if start < earliest {
         let have = (end - earliest).div_euclid(MINUTE) + 1;

@@ -119,6 +119,7 @@ async fn the_question_is_about_the_pod_behind_each_listener_and_the_last_quarter
 async fn minutes_from_before_the_pod_was_out_answer_the_preflight_and_no_drain() {
     let probe = probe(cloud(|asked| Some(known(&asked, 0))).await, &json!({}));
     assert_eq!(probe.admit(&pod()).await, Ok(()));
+    assert_eq!(probe.first_reader(&pod()).read().await, count(0));
     assert!(why(probe.reader(&pod()).read().await).contains("no minute yet"));
 }
 
