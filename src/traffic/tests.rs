@@ -1,5 +1,7 @@
 //! What belongs to no single lever.
 
+use serde_json::json;
+
 use super::*;
 use spec::{NoneSpec, PodLabelSpec, TkePodSpec, TkeServiceSpec};
 
@@ -67,4 +69,45 @@ fn a_lever_is_called_after_what_it_writes() {
     assert_eq!(LeverKind::TkeService.title("front"), "tkeService on Service front");
     assert_eq!(LeverKind::None.title("front"), "none on Service front");
     assert_eq!(LeverKind::PodLabel.title("serving"), "podLabel serving");
+}
+
+fn of(spec: Value) -> Box<dyn Lever> {
+    lever(&serde_json::from_value(spec).unwrap()).unwrap()
+}
+
+#[test]
+fn only_who_believes_a_synchronisation_is_belied_by_a_complaint_and_only_of_a_load_balancer() {
+    let api = json!({"tkeService": {"confirmByApi": {"region": "x", "credentials": {"secret": "y"}}}});
+    let service = |kind: &str| -> Service {
+        serde_json::from_value(json!({
+            "metadata": {"annotations": {
+                (sync_stamps::BEGIN): "2026-01-01T00:00:00Z", (sync_stamps::END): "2026-01-01T00:00:01Z",
+            }},
+            "spec": {"type": kind},
+        }))
+        .unwrap()
+    };
+    let belied = |spec: Value, kind: &str| of(spec).belies(&service(kind), Timestamp::MAX);
+    for (spec, expected) in [
+        (json!({"tkeService": {}}), true),
+        (json!({"tkePod": {}}), true),
+        (api, false),
+        (json!({"cceService": {}}), false),
+        (json!({"podLabel": {"key": "x"}}), false),
+        (json!({"none": {}}), false),
+    ] {
+        assert_eq!(belied(spec.clone(), "LoadBalancer"), expected, "{spec}");
+    }
+    assert!(!belied(json!({"tkePod": {}}), "ClusterIP"));
+}
+
+#[test]
+fn the_version_of_the_cluster_is_judged_by_the_lever_of_huawei_alone() {
+    for kind in LeverKind::ALL {
+        let judges = of_saved(*kind, "front", None).by_version();
+        assert_eq!(
+            judges.map(|judge| judge("v1.17.9-r0").is_err()),
+            (*kind == LeverKind::CceService).then_some(true)
+        );
+    }
 }
