@@ -181,8 +181,9 @@ fn an_empty_weight_comes_back_empty_and_one_that_was_not_there_is_taken_away() {
         json_patch::merge(&mut live, &json!({"metadata": change}));
     }
     assert_eq!(live["metadata"]["annotations"], json!({POD_WEIGHT: ""}));
-    // As operators before this one have kept them: a run goes on over an upgrade of the operator.
+    // As operators before this one keep them: a run goes on over an upgrade of the operator, and back.
     let kept = json!({POD_WEIGHT: "0", WEIGHTS[0].1: "50", POD_WEIGHT_OF_INGRESS: "0", WEIGHTS[1].1: ""});
+    assert_eq!(lever.change(&pod(0, &json!({POD_WEIGHT: "50"})), true)["annotations"], kept);
     let change = lever.change(&pod(0, &kept), false);
     let expected =
         json!({POD_WEIGHT: "50", WEIGHTS[0].1: null, POD_WEIGHT_OF_INGRESS: null, WEIGHTS[1].1: null});
