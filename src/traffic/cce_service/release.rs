@@ -46,11 +46,9 @@ impl Release {
 
     /// A line that came after those that the page names has them too; one that was before them has not.
     fn reads_weights(self) -> bool {
-        let first = NEEDED.iter().find(|first| (first.major, first.minor) == (self.major, self.minor));
-        match first {
-            Some(first) => self >= *first,
-            None => NEEDED.iter().all(|first| self > *first),
-        }
+        let line = |release: &Self| (release.major, release.minor);
+        let first = NEEDED.iter().rev().find(|first| line(first) <= line(&self));
+        first.is_some_and(|first| self >= *first)
     }
 }
 
