@@ -178,6 +178,11 @@ impl Probe for PrometheusProbe {
     fn reader(&self, pod: &PodTarget) -> Box<dyn Reader> {
         Box::new(self.since(pod, Some((self.now)())))
     }
+
+    /// Who is scraped seldom has a sample all the same.
+    fn first_reader(&self, pod: &PodTarget) -> Box<dyn Reader> {
+        Box::new(self.since(pod, None))
+    }
 }
 
 struct PrometheusReader {

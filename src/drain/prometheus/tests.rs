@@ -288,6 +288,7 @@ async fn a_sample_from_before_the_count_began_answers_the_preflight_and_no_drain
     let port = server(counts(0, 1)).await;
     let probe = plain(port);
     assert_eq!(probe.admit(&pod()).await, Ok(()));
+    assert_eq!(probe.first_reader(&pod()).read().await, count(0));
     assert!(why(probe.reader(&pod()).read().await).contains("not scraped yet"));
     for (begun, known) in [(7, true), (6, true), (5, false)] {
         let read = probe.since(&pod(), Some(ago(begun))).read().await;
