@@ -48,6 +48,16 @@ pub fn look(turn: &mut Turn<'_>, run: &mut Run) -> Next {
         let effect = Effect::Scale { replicas: base, images: false };
         return Next::Act(effect, format!("Back to {base} replicas; {} may go", turn.seen.names(&surge)));
     }
+    if turn.surge_ordinals(run) != surge {
+        // Somebody moved the ordinals meanwhile: what was to go is one of the replicas, or goes without us.
+        if let Some(next) = attach::take_back(turn, run) {
+            return next;
+        }
+        run.surge = 0;
+        turn.state.pods.clear();
+        turn.enter(run, Step::Restore);
+        return Next::Again;
+    }
     let deadline = later(turn.first_entered(run), TIMEOUT);
     if set.update_revision.is_none() && !surge.is_empty() {
         // Until then it makes a surge pod that goes anew, and that one would get connections if the

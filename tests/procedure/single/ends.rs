@@ -166,8 +166,8 @@ fn the_surge_goes_when_every_pod_of_it_is_recorded_drained_and_held() {
 
 #[test]
 fn no_pod_goes_for_a_drained_one_when_somebody_moves_the_ordinals() {
-    let then_it = |first: u32, change: fn(&mut Scene)| {
-        let mut scene = retiring(4);
+    let then_it = |replicas: u32, first: u32, change: fn(&mut Scene)| {
+        let mut scene = retiring(replicas);
         scene.seen.set.as_mut().unwrap().first = first;
         change(&mut scene);
         match then(&scene, 0, retire::look) {
@@ -184,13 +184,15 @@ fn no_pod_goes_for_a_drained_one_when_somebody_moves_the_ordinals() {
         let mark = format!("{}-{:x}", run.id, run.entered.as_millisecond());
         scene.seen.pods.get_mut(&3).unwrap().fence = Some(mark);
     };
-    assert_eq!(then_it(0, |_| ()), "goes");
+    assert_eq!(then_it(4, 0, |_| ()), "goes");
     // It has no place any more, so it goes without us, and the levers hold it until then.
-    assert_eq!(then_it(5, |_| ()), "Waiting for web-3 to go, which the StatefulSet has no place for");
-    assert_eq!(then_it(5, is_gone), "Detach of 8");
-    // It is no surge any more, so it stays.
-    assert_eq!(then_it(1, |_| ()), "is kept from a late delete");
-    assert_eq!(then_it(1, is_marked), "Detach of 4");
+    assert_eq!(then_it(4, 5, |_| ()), "Waiting for web-3 to go, which the StatefulSet has no place for");
+    assert_eq!(then_it(4, 5, is_gone), "Detach of 8");
+    // It is no surge any more, so it stays; also where the replicas are back already.
+    for (replicas, then) in [(4, "Detach of 4"), (3, "Restore of 3")] {
+        assert_eq!(then_it(replicas, 1, |_| ()), "is kept from a late delete");
+        assert_eq!(then_it(replicas, 1, is_marked), then);
+    }
 }
 
 #[test]
