@@ -82,18 +82,12 @@ impl TkePod {
                 Some(service) if !selects(target, service) => {
                     found.push(Problem::DoesNotSelect { service: name.clone(), set: target.set.to_owned() });
                 }
+                Some(service) if !is_balanced(service) => found.extend(unusable(service)),
                 Some(_) => {}
             }
         }
         for service in balanced {
-            let name = || service.name_any();
-            if service.metadata.deletion_timestamp.is_some() {
-                found.push(Problem::BeingDeleted { service: name() });
-            }
-            if annotation(service, SERVICE_WEIGHTS).is_some() {
-                let on = format!("Service {}", name());
-                found.push(Problem::Conflict { on, key: SERVICE_WEIGHTS, with: POD_WEIGHT });
-            }
+            found.extend(unusable(service));
             found.extend(tencent::problems(service, POD_WEIGHT));
         }
         let out =
@@ -143,7 +137,10 @@ impl TkePod {
             (Some(stamps), Some(clock)) => stamps.and(clock),
             (Some(one), None) | (None, Some(one)) => one,
             (None, None) => Confirmation::Unknown {
-                why: format!("Service {} is of type LoadBalancer no more", service.name_any()),
+                why: format!(
+                    "Service {} is of type LoadBalancer no more; make it one again",
+                    service.name_any()
+                ),
             },
         }
     }
@@ -316,6 +313,19 @@ fn weight(pod: &Pod, key: &str, kept: &str) -> Weight {
         (true, true) => Weight::Out,
         (true, false) | (false, true) => Weight::Mixed,
     }
+}
+
+/// What stands against any Service through which weights of pods are to count.
+fn unusable(service: &Service) -> Vec<Problem> {
+    let mut found = Vec::new();
+    if service.metadata.deletion_timestamp.is_some() {
+        found.push(Problem::BeingDeleted { service: service.name_any() });
+    }
+    if annotation(service, SERVICE_WEIGHTS).is_some() {
+        let on = format!("Service {}", service.name_any());
+        found.push(Problem::Conflict { on, key: SERVICE_WEIGHTS, with: POD_WEIGHT });
+    }
+    found
 }
 
 fn is_balanced(service: &Service) -> bool {

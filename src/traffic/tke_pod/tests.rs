@@ -241,7 +241,12 @@ fn every_service_whose_balancer_would_not_follow_a_pod_is_refused_with_the_reaso
         let [problem] = &problems[..] else { panic!("{reason}: {problems:?}") };
         assert!(problem.to_string().contains(reason), "{problem}");
     }
+    let mut going = behind_an_ingress("s");
+    going.metadata.deletion_timestamp = serde_json::from_value(json!("2026-01-04T16:24:42Z")).unwrap();
+    let weighed = annotated(behind_an_ingress("s"), SERVICE_WEIGHTS, "{}");
     for (ingress, template, services, reason) in [
+        (vec!["s"], vec![], vec![weighed], "lb-rs-weight on Service s cannot be combined"),
+        (vec!["s"], vec![], vec![going], "is being deleted"),
         (vec![], vec![], vec![behind_an_ingress("s")], "nothing would follow the weight of a pod"),
         (vec!["gone"], vec![], vec![fine()], "Service gone does not exist"),
         (vec![], vec![(POD_WEIGHT_OF_INGRESS, "0")], vec![fine()], "with the value 0, so a new pod"),
