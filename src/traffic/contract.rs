@@ -15,7 +15,7 @@ use serde_json::json;
 pub(super) use self::merge::merges;
 pub(super) use self::pods::contract_on_pods;
 use super::sync_stamps::{BEGIN, END};
-use super::{Confirmation, Held, OnService, Target, Warning, WriteRecord};
+use super::{Confirmation, Held, OnService, Problem, Target, Warning, WriteRecord};
 use crate::workflow::ordinals::OrdinalSet;
 
 /// The field manager that writes.
@@ -138,7 +138,9 @@ pub(super) fn contract(lever: &dyn OnService, target: Target<'_>, all: &[Service
             is_confirmed_once_it_is_followed(&hand, service, cloud);
         }
         let hand = Hand::on(lever, target, 0, service);
+        tells_what_somebody_else_wrote(&hand, service.clone());
         refuses_what_it_cannot_read(&hand, service.clone());
+        refuses_what_is_being_deleted(&hand, service.clone());
         warns(&hand, service.clone());
     }
 }
@@ -238,6 +240,25 @@ fn is_confirmed(told: &Confirmation) -> bool {
         }
         Confirmation::Pending { .. } | Confirmation::Doubtful { .. } | Confirmation::Unknown { .. } => false,
     }
+}
+
+/// A weight of ours at which somebody has set another one is neither out nor in, and a write mends it.
+fn tells_what_somebody_else_wrote(hand: &Hand<'_>, mut live: Service) {
+    let detached = hand.ordinals(&[0, 1]);
+    hand.write(&mut live, &detached);
+    let ours = hand.lever.value(&live).unwrap().to_owned();
+    let at = ours.rfind(":0").expect("a weight of 0");
+    hand.set(&mut live, Some(&format!("{}:7{}", &ours[..at], &ours[at + 2..])));
+    assert!(matches!(hand.held(&live), Held::Foreign { .. }), "{:?}", hand.held(&live));
+    hand.write(&mut live, &detached);
+    assert_eq!(hand.held(&live), Held::Ordinals(detached), "ours again");
+}
+
+fn refuses_what_is_being_deleted(hand: &Hand<'_>, mut live: Service) {
+    live.metadata.deletion_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(wrote()));
+    let service = live.name_any();
+    let problems = hand.lever.services(&hand.target, &[live]).unwrap_err();
+    assert!(problems.contains(&Problem::BeingDeleted { service }), "{problems:?}");
 }
 
 fn refuses_what_it_cannot_read(hand: &Hand<'_>, mut live: Service) {

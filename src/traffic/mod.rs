@@ -142,6 +142,11 @@ levers! {
 }
 
 impl LeverKind {
+    /// All of them, for sentences.
+    fn names() -> String {
+        Self::ALL.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    }
+
     /// The kind of this name.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {

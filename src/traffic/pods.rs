@@ -108,8 +108,10 @@ pub fn confirmed(
     let is_known = |pod: &Pod| services.iter().any(|service| lever.reaches(service, pod));
     let mut detached = present(pods).map(|(_, pod)| pod).filter(|pod| lever.held(pod) == PodHeld::Detached);
     if let Some(pod) = detached.find(|pod| !is_known(pod)) {
-        let why =
-            format!("no Service is in front of {} any more, so nobody knows who sends to it", pod.name_any());
+        let why = format!(
+            "no Service is in front of {} any more, so nobody knows who sends to it; make it again",
+            pod.name_any()
+        );
         return Confirmation::Unknown { why };
     }
     fronts.fold(Confirmation::Confirmed { at: now }, |so_far, front| so_far.and(lever.followed(&front)))

@@ -1,6 +1,6 @@
 //! What is wrong with a Service or a spec: where, what, and what to do.
 
-use super::Malformed;
+use super::{LeverKind, Malformed};
 
 /// What keeps a lever from working. Found in preflight, nothing is written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -15,7 +15,7 @@ pub enum Problem {
     },
     /// Nothing on TKE reads the weight of the pods.
     #[error(
-        "no Service of type LoadBalancer selects the pods of StatefulSet {set}, and `ingressServices` of the lever tkePod names none behind an Ingress: nothing would follow the weight of a pod"
+        "no Service of type LoadBalancer selects the pods of StatefulSet {set}, and `ingressServices` of the lever tkePod names none behind an Ingress: nothing would follow the weight of a pod. Name those, or use another lever"
     )]
     NoBalancer {
         /// The StatefulSet.
@@ -32,13 +32,17 @@ pub enum Problem {
         set: String,
     },
     /// A named Service is not there.
-    #[error("Service {service} does not exist in this namespace")]
+    #[error(
+        "Service {service} does not exist in this namespace; make it, or take its name out of spec.traffic.levers"
+    )]
     Missing {
         /// Its name.
         service: String,
     },
     /// A Service that is going away.
-    #[error("Service {service} is being deleted")]
+    #[error(
+        "Service {service} is being deleted; wait until it is gone, or make it again, before the next version is set"
+    )]
     BeingDeleted {
         /// Its name.
         service: String,
@@ -54,7 +58,9 @@ pub enum Problem {
         set: String,
     },
     /// A Service without a cloud load balancer.
-    #[error("Service {service} is of type {is}, and this lever needs LoadBalancer")]
+    #[error(
+        "Service {service} is of type {is}, and this lever needs LoadBalancer; take it out of the lever's `services`, or use the lever podLabel for it"
+    )]
     NotLoadBalancer {
         /// Its name.
         service: String,
@@ -62,14 +68,16 @@ pub enum Problem {
         is: String,
     },
     /// A Service with nothing to weigh.
-    #[error("Service {service} has no ports")]
+    #[error(
+        "Service {service} has no ports, so there is nothing to weigh; take it out of the lever's `services`"
+    )]
     NoPorts {
         /// Its name.
         service: String,
     },
     /// The cloud's controller leaves the Service alone.
     #[error(
-        "annotation {key}=skip on Service {service} tells the cloud's controller to leave it alone, so weights would have no effect"
+        "annotation {key}=skip on Service {service} tells the cloud's controller to leave it alone, so weights would have no effect; remove it, or name the lever's `services` without this one"
     )]
     Skipped {
         /// Its name.
@@ -239,9 +247,7 @@ pub enum SpecProblem {
     #[error("spec.traffic.levers is empty; name at least one lever, or `none: {{}}`")]
     Empty,
     /// An item without a member.
-    #[error(
-        "an item of spec.traffic.levers names no lever; set exactly one of tkeService, tkePod, cceService, podLabel, none"
-    )]
+    #[error("an item of spec.traffic.levers names no lever; set exactly one of {}", LeverKind::names())]
     NoMember,
     /// An item with more than one.
     #[error("an item of spec.traffic.levers names several levers; make one item of each")]

@@ -204,8 +204,8 @@ async fn on_service(
         let gone = LeverView {
             name: lever_title(saved),
             held: Held::Gone,
-            confirmed: Confirmation::Unknown("the Service is gone".into()),
-            taken: Confirmation::Unknown("the Service is gone".into()),
+            confirmed: Confirmation::Unknown("the Service is gone; make it again".into()),
+            taken: Confirmation::Unknown("the Service is gone; make it again".into()),
             restored: true,
             site: WrittenSite::Object { fence: None },
         };

@@ -143,7 +143,7 @@ async fn levers(
 fn covered_twice(before: &[String], now: &[String]) -> Option<Problem> {
     let twice = now.iter().find(|name| before.contains(name))?;
     let text = format!(
-        "Two levers cover Service {twice}: it would lose a detached pod, with its connections, before its weight counts. Take the label of podLabel out of its selector, or name the Services of the other lever without it"
+        "Two levers cover Service {twice}, and what takes effect first may cut the connections that the other one keeps. Name the Services of one of them without it; podLabel covers whatever selects by its label, so there take the label out of its selector"
     );
     Some(Problem::new(Reason::LeverUnusable, text))
 }
@@ -316,7 +316,7 @@ mod tests {
         assert!(covered_twice(&names(&["front"]), &names(&["inside"])).is_none());
         let refused = covered_twice(&names(&["front", "game"]), &names(&["inside", "game"])).unwrap();
         assert_eq!(refused.reason, Reason::LeverUnusable);
-        assert!(refused.text.contains("Service game:"), "{}", refused.text);
+        assert!(refused.text.contains("Service game, "), "{}", refused.text);
     }
 
     #[test]
