@@ -8,6 +8,9 @@ mod preflight;
 mod release;
 mod set;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::apps::v1::StatefulSet;
@@ -296,7 +299,7 @@ impl Look {
             };
             let wake = (controller.waker.clone(), key.clone());
             let target = self.pod_target(*ordinal, pod, state);
-            let basis = basis(object, &target, state);
+            let basis = basis(object, &target, pace.first);
             if !session.counting.has(uid, &basis) {
                 session.counting.start(basis, &self.probes, &target, pace, controller.context.clock, wake);
             }
@@ -314,7 +317,7 @@ impl Look {
         let mut still = BTreeMap::new();
         for (ordinal, pod) in &self.pods {
             let target = self.pod_target(*ordinal, pod, state);
-            if session.counting.has(&target.uid, &basis(object, &target, state))
+            if session.counting.has(&target.uid, &basis(object, &target, is_first_count(state)))
                 && let Some(view) = counted.remove(&target.uid)
             {
                 still.insert(target.uid.clone(), self.on_other_ports(pod, &target).unwrap_or(view));
@@ -344,8 +347,8 @@ impl Look {
 }
 
 /// Another spec or another address: what was counted until then says nothing, nor does the first count of a drain.
-fn basis(object: &LosslessUpgrade, target: &PodTarget, state: &State) -> String {
-    format!("{:?} {target:?} {}", object.spec.drain, is_first_count(state))
+fn basis(object: &LosslessUpgrade, target: &PodTarget, first: bool) -> String {
+    format!("{:?} {target:?} {first}", object.spec.drain)
 }
 
 /// Nothing is detached yet; it is found out whether the probes work.

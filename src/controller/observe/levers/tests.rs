@@ -95,6 +95,26 @@ fn a_lever_that_came_into_the_spec_in_mid_run_is_left_to_the_next_one() {
 }
 
 #[test]
+fn a_lever_that_leaves_the_spec_in_mid_run_stays_with_the_run_until_it_is_put_back() {
+    let saved = |lever: &str, name: &str| SavedLever {
+        lever: lever.to_owned(),
+        name: name.to_owned(),
+        before: Some("{}".to_owned()),
+    };
+    let levers = vec![saved("podLabel", "serving"), saved("tkeService", "web"), saved("tkeService", "api")];
+    let state = State { saved: Some(Saved { replicas: 1, levers, template: None }), ..State::default() };
+    let left = |specs: serde_json::Value| {
+        let specs: Vec<LeverSpec> = serde_json::from_value(specs).unwrap();
+        let left = left_behind(&state, &traffic::levers(&specs).unwrap());
+        left.iter().map(|lever| lever.kind().to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(left(json!([{"tkeService": {}}, {"podLabel": {"key": "serving"}}])), [""; 0]);
+    assert_eq!(left(json!([{"tkeService": {}}])), ["podLabel"], "taken out");
+    assert_eq!(left(json!([{"podLabel": {"key": "other"}}])), ["podLabel", "tkeService"], "replaced");
+    assert_eq!(left_behind(&State::default(), &[]).len(), 0, "nothing was written");
+}
+
+#[test]
 fn what_comes_in_mid_run_and_keeps_a_weight_from_being_followed_makes_every_stamp_unknown() {
     let told = |annotation: (&str, Option<&str>), of_pod: Option<(&str, &str)>| {
         let lever = traffic::lever(&serde_json::from_value(json!({"tkeService": {}})).unwrap()).unwrap();
