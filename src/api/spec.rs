@@ -266,7 +266,8 @@ pub struct DrainSpec {
     pub probes: Vec<ProbeSpec>,
     /// New connections a second, beyond the kubelet's own probes, with which a detached pod still
     /// counts as quiet (health checks of load balancers, for example). More means that the levers
-    /// do not cover these clients: not drained.
+    /// do not cover these clients: not drained. Only the probe socket sees them come and go; by the
+    /// others alone, requests that begin and end between two readings are not noticed.
     #[schemars(range(min = 0, max = 10_000))]
     #[serde(default = "three")]
     pub max_new_per_second: i32,

@@ -138,6 +138,8 @@ fn an_object_that_may_lose_requests_by_its_own_spec_is_told_so() {
     assert_eq!(found(&checks::spec(&object)), [Check::ProceedsWithConnections]);
     object.spec.traffic.levers = read(json!([{"none": {}}]));
     assert_eq!(found(&checks::spec(&object)), [Check::ProceedsWithConnections, Check::NothingIsMoved]);
+    object.spec.drain = read(json!({"probes": [{"http": {"port": 80, "path": "/", "format": "Number"}}]}));
+    assert_eq!(found(&checks::spec(&object)), [Check::NewConnectionsAreNotSeen, Check::NothingIsMoved]);
 }
 
 #[test]

@@ -184,6 +184,15 @@ pub fn spec(object: &LosslessUpgrade) -> Vec<Finding> {
             "Use Pause, or a timeout that is longer than your longest request.",
         ));
     }
+    if object.spec.drain.probes.iter().all(|probe| probe.socket.is_none()) {
+        findings.push(Finding::own(
+            Severity::Note,
+            Check::NewConnectionsAreNotSeen,
+            "The probe socket is not in spec.drain.probes.".to_owned(),
+            "No other probe sees requests that begin and end between two readings, so drain.maxNewPerSecond has no effect: clients that a lever does not reach lose what they have under way when the pod goes.",
+            "Add the probe socket, or see that every client comes through a lever.",
+        ));
+    }
     if object.spec.traffic.levers.iter().any(|lever| lever.none.is_some()) {
         findings.push(Finding::own(
             Severity::Warning,

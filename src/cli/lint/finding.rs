@@ -44,6 +44,8 @@ pub enum Check {
     ClaimsAreDeleted,
     /// Pods may be replaced with connections left.
     ProceedsWithConnections,
+    /// Clients that no lever reaches go unnoticed.
+    NewConnectionsAreNotSeen,
     /// Nothing is detached.
     NothingIsMoved,
     /// Argo CD would put the replicas back.
