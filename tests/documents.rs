@@ -36,6 +36,20 @@ fn named(document: &str, mark: char) -> BTreeSet<String> {
 }
 
 #[test]
+fn each_invariant_has_what_holds_it_who_would_notice_and_what_is_assumed() {
+    let document = fs::read_to_string(root().join("docs/safety.md")).unwrap();
+    let (invariants, _) = document.split_once("## What each interruption leads to").unwrap();
+    let invariants: Vec<_> =
+        invariants.split("\n**").skip(1).filter(|text| text.starts_with(char::is_numeric)).collect();
+    assert_eq!(invariants.len(), 10);
+    for invariant in invariants {
+        for part in ["\nHeld by: ", "\nNoticed by: ", "\nAssumed: "] {
+            assert!(invariant.contains(part), "no {part:?} in {invariant}");
+        }
+    }
+}
+
+#[test]
 fn every_test_that_the_document_names_exists_and_every_lesson_is_in_it() {
     let document = fs::read_to_string(root().join("docs/safety.md")).unwrap();
     let sources = sources(&["src", "tests"]);
