@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use futures::future::{FutureExt, LocalBoxFuture};
 use lab::load::Profile;
-use lab::scenario::{App, Run, Stage};
+use lab::scenario::{App, AppService, Reached, Run, Stage};
 use libtest_mimic::Failed;
+use serde_json::json;
 use tokio::time::sleep;
 
 use crate::dice::{Dice, times};
 use crate::harness::{as_before, begin, is_in, light, lossless, objects, phase};
+use crate::labels::all_serve;
 use crate::own_operator::Operator;
 
 /// Each is met once in this order while one run goes by.
@@ -30,7 +32,12 @@ pub fn as_undisturbed(run: &Run, pods: usize) -> Result<(), Failed> {
 pub fn killed(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), Failed>> {
     async move {
         let mut operator = Operator::start(stage, "killed")?;
-        let app = begin(stage, App { replicas: 3, ..App::nginx("killed") }, |_| {}).await?;
+        let services =
+            vec![AppService::new("nginx", &[80]), AppService::by_label("inside", Reached::ClusterIp)];
+        let app = begin(stage, App { replicas: 3, services, ..App::nginx("killed") }, |spec| {
+            spec["traffic"]["levers"] = json!([{"tkeService": {}}, {"podLabel": {"key": "serving"}}]);
+        })
+        .await?;
         let run = app
             .run_under(&Profile::default(), async {
                 app.set_image("lab/nginx:v2").await?;
@@ -42,7 +49,8 @@ pub fn killed(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), Faile
             })
             .await?;
         as_undisturbed(&run, 3)?;
-        as_before(&app, "lab/nginx:v2", &[None]).await?;
+        as_before(&app, "lab/nginx:v2", &[None, None]).await?;
+        all_serve(&app).await?;
         // Its finalizer needs an operator until the namespace is gone.
         app.remove().await?;
         Ok(())

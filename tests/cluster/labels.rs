@@ -30,7 +30,7 @@ fn app(namespace: &str) -> App {
 }
 
 /// A detached pod has no label, and in the end every pod has it.
-async fn all_serve(app: &Deployed<'_>) -> Result<(), Failed> {
+pub async fn all_serve(app: &Deployed<'_>) -> Result<(), Failed> {
     for pod in app.pods().await? {
         if pod.labels().get("serving").map(String::as_str) != Some("true") {
             return Err(format!("{} is left without its label", pod.name_any()).into());
