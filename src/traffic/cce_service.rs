@@ -16,8 +16,8 @@ use kube::ResourceExt;
 
 use super::spec::CceServiceSpec;
 use super::{
-    Confirmation, Held, JudgeVersion, Lever, LeverKind, OnService, Problem, Selection, Site, Target, Warning,
-    WriteRecord, annotation, cover, lb_rs_weight, sync_stamps, weighed,
+    ByVersion, Confirmation, Held, Lever, LeverKind, OnService, Problem, Selection, Site, Target, VersionOf,
+    Warning, WriteRecord, annotation, cover, lb_rs_weight, sync_stamps, weighed,
 };
 use crate::workflow::ordinals::OrdinalSet;
 use crate::workflow::span::Span;
@@ -90,8 +90,8 @@ impl Lever for CceService {
         Site::Services(self)
     }
 
-    fn by_version(&self) -> Option<JudgeVersion> {
-        Some(release::judge)
+    fn by_version(&self) -> Vec<ByVersion> {
+        vec![ByVersion { of: VersionOf::ApiServer, judge: release::judge }]
     }
 
     fn taken(&self, _: &Service, since: Timestamp, now: Timestamp) -> Confirmation {

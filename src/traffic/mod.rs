@@ -5,7 +5,7 @@
 //! | `mod.rs` | the contract [`Lever`], its words, and the table of all levers: one line each |
 //! | `spec.rs` | what users write under `spec.traffic.levers[]` |
 //! | `tke_service.rs` | lever `tkeService`: which Services, their problems and warnings |
-//! | `tke_pod.rs` | lever `tkePod`: an annotation of the pods, and when each Service's balancer follows it |
+//! | `tke_pod.rs`, `tke_pod/versions.rs` | lever `tkePod`: an annotation of the pods, and when each Service's balancer follows it; which controllers of TKE read it |
 //! | `tencent.rs` | what both of them ask of a Service on TKE |
 //! | `cce_service.rs`, `cce_service/release.rs` | lever `cceService`: the same for Huawei CCE; which releases of it have that |
 //! | `weighed.rs`, `lb_rs_weight.rs`, `json.rs` | the annotation that both write: merged so that foreign bytes survive |
@@ -163,9 +163,36 @@ impl LeverKind {
     }
 }
 
-/// What the version of the cluster, in the words of its API server, says of a lever. What it does not tell is no proof
-/// against the lever, and a warning.
-pub type JudgeVersion = fn(version: &str) -> Result<Option<Warning>, Problem>;
+/// A version that a lever depends on.
+#[derive(Clone, Copy, Debug)]
+pub struct ByVersion {
+    /// Whose version.
+    pub of: VersionOf,
+    /// What it says of the lever.
+    pub judge: JudgeVersion,
+}
+
+/// Where a version stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VersionOf {
+    /// In the API server's own words. Whoever is logged in may ask for them.
+    ApiServer,
+    /// In a ConfigMap.
+    ConfigMap {
+        /// Its namespace.
+        namespace: &'static str,
+        /// Its name.
+        name: &'static str,
+        /// Under which key.
+        key: &'static str,
+        /// The file that gives the operator the right to read it, which it has not got as it is shipped.
+        right: &'static str,
+    },
+}
+
+/// What a version says of a lever. `told` is its text, or why it is not known: that is no proof against the lever, and a
+/// warning; so is a text that is no version.
+pub type JudgeVersion = fn(told: Result<&str, &str>) -> Result<Option<Warning>, Problem>;
 
 /// What moves pods out of a load balancer and back. Pure: no client, no clock.
 pub trait Lever: Send + Sync + fmt::Debug {
@@ -181,9 +208,9 @@ pub trait Lever: Send + Sync + fmt::Debug {
     /// What it writes, and how.
     fn site(&self) -> Site<'_>;
 
-    /// What is to be asked of the cluster's version before anything is written; none: nothing that could be told by it.
-    fn by_version(&self) -> Option<JudgeVersion> {
-        None
+    /// The versions that are to be judged before anything is written; none: it depends on no version that could be told.
+    fn by_version(&self) -> Vec<ByVersion> {
+        Vec::new()
     }
 
     /// What stands against it in a pod that runs, before anything is written.

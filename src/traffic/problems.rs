@@ -173,6 +173,22 @@ pub enum Problem {
         /// The first release of each line that reads it.
         needed: String,
     },
+    /// The cloud's controller reads what the lever writes in newer versions only.
+    #[error(
+        "TKE's {controller} controller is {found}, by ConfigMap {config} in kube-system, and reads the annotation {key} from {needed} on. Upgrade it; for Services of type LoadBalancer there is also the lever tkeService"
+    )]
+    ControllerTooOld {
+        /// Which of the controllers.
+        controller: &'static str,
+        /// Its version.
+        found: String,
+        /// Where that stands.
+        config: &'static str,
+        /// The annotation.
+        key: &'static str,
+        /// The first version that reads it.
+        needed: String,
+    },
     /// The annotation that the lever would write holds something it does not understand.
     #[error("annotation {key} on Service {service} cannot be merged into: {why}; correct or remove it")]
     Malformed {
@@ -218,11 +234,27 @@ pub enum Warning {
     },
     /// Weight 0 on a pod that runs, which Tencent's page does not speak of.
     #[error(
-        "Tencent documents {key} for weights in a pod template, in direct access mode, from Service controller v2.4.0 and Ingress controller v2.6.0 on; that it is followed on a pod that runs, and as 0, is not documented. Try it on a test cluster first; versions: kubectl -n kube-system get configmap tke-service-controller-config tke-ingress-controller-config -o custom-columns=:.metadata.name,:.data.VERSION"
+        "Tencent documents {key} for weights in a pod template, in direct access mode; that it is followed on a pod that runs, and as 0, is not documented. Try it on a test cluster first"
     )]
     LivePodWeight {
         /// The annotation.
         key: &'static str,
+    },
+    /// Nothing tells whether the cloud's controller is new enough.
+    #[error(
+        "TKE's {controller} controller reads the annotation {key} from {needed} on, and which version it is, is not known: {why}. Look yourself: kubectl -n kube-system get configmap {config} -o jsonpath='{{.data.VERSION}}'"
+    )]
+    ControllerUnknown {
+        /// Which of the controllers.
+        controller: &'static str,
+        /// Why its version is not known.
+        why: String,
+        /// Where it should stand.
+        config: &'static str,
+        /// The annotation.
+        key: &'static str,
+        /// The first version that reads it.
+        needed: String,
     },
     /// Traffic may come before a pod is Ready.
     #[error("Service {service} has publishNotReadyAddresses: a new pod may get requests before it is Ready")]

@@ -102,12 +102,18 @@ fn only_who_believes_a_synchronisation_is_belied_by_a_complaint_and_only_of_a_lo
 }
 
 #[test]
-fn the_version_of_the_cluster_is_judged_by_the_lever_of_huawei_alone() {
+fn only_levers_that_depend_on_a_version_judge_one_and_none_takes_what_is_not_told_for_a_proof() {
     for kind in LeverKind::ALL {
         let judges = of_saved(*kind, "front", None).by_version();
-        assert_eq!(
-            judges.map(|judge| judge("v1.17.9-r0").is_err()),
-            (*kind == LeverKind::CceService).then_some(true)
-        );
+        let depends = match kind {
+            LeverKind::CceService | LeverKind::TkePod => 1,
+            LeverKind::TkeService | LeverKind::PodLabel | LeverKind::None => 0,
+        };
+        assert_eq!(judges.len(), depends, "{kind}");
+        for ByVersion { of, judge } in judges {
+            assert_eq!(of == VersionOf::ApiServer, *kind == LeverKind::CceService, "{of:?}");
+            assert!(judge(Ok("v1.17.9-r0")).is_err(), "{kind}");
+            assert!(matches!(judge(Err("no answer")), Ok(Some(_))), "{kind}");
+        }
     }
 }

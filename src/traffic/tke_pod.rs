@@ -8,6 +8,8 @@
 //!
 //! What stood there before is kept on the pod beside it: pods of two revisions may come with other weights.
 
+mod versions;
+
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::ResourceExt;
@@ -21,7 +23,8 @@ use super::spec::TkePodSpec;
 use super::sync_stamps::{self, written};
 use super::tencent::{self, POD_WEIGHT, POD_WEIGHT_OF_INGRESS, SERVICE_WEIGHTS};
 use super::{
-    Confirmation, Lever, LeverKind, OnPods, PodHeld, Problem, Selection, Site, Target, Warning, annotation,
+    ByVersion, Confirmation, Lever, LeverKind, OnPods, PodHeld, Problem, Selection, Site, Target, Warning,
+    annotation,
 };
 use crate::workflow::span::Span;
 
@@ -173,6 +176,11 @@ impl Lever for TkePod {
 
     fn site(&self) -> Site<'_> {
         Site::Pods(self)
+    }
+
+    /// That of the Ingress controller only where there is something behind an Ingress: elsewhere nobody needs it.
+    fn by_version(&self) -> Vec<ByVersion> {
+        versions::asked(!self.ingress_services.is_empty())
     }
 
     /// No write of ours would make the controller look, so it is waited for, but not for ever: what is in doubt for so

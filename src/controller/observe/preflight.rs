@@ -85,19 +85,13 @@ async fn levers(
     for (lever, services) in &mut look.levers {
         // One pod is enough to say it.
         let against = look.pods.values().find_map(|pod| lever.stands_against(pod));
-        seen.problems.extend(against.map(|problem| Problem::new(Reason::LeverUnusable, problem.to_string())));
+        seen.problems.extend(against.as_ref().map(unusable));
         match release::check(client, lever.as_ref()).await {
-            Ok(warning) => look.warnings.extend(warning.map(|warning| warning.to_string())),
-            Err(problem) => {
-                seen.problems.push(Problem::new(Reason::LeverUnusable, problem.to_string()));
-            }
+            Ok(warnings) => look.warnings.extend(warnings.iter().map(ToString::to_string)),
+            Err(problems) => seen.problems.extend(problems.iter().map(unusable)),
         }
         match lever.services(&target, &all) {
-            Err(problems) => {
-                let problems =
-                    problems.iter().map(|problem| Problem::new(Reason::LeverUnusable, problem.to_string()));
-                seen.problems.extend(problems);
-            }
+            Err(problems) => seen.problems.extend(problems.iter().map(unusable)),
             Ok(selection) => {
                 look.warnings.extend(selection.warnings.iter().map(ToString::to_string));
                 let selected = |service: &&Service| selection.services.contains(&service.name_any());
@@ -137,6 +131,10 @@ async fn levers(
         seen.problems.push(Problem::new(Reason::ServiceNotCovered, text));
     }
     Ok(())
+}
+
+fn unusable(problem: &traffic::Problem) -> Problem {
+    Problem::new(Reason::LeverUnusable, problem.to_string())
 }
 
 /// A pod without its label leaves the load balancer at once, where a weight of 0 would have kept its connections.

@@ -59,11 +59,11 @@ impl fmt::Display for Release {
     }
 }
 
-/// Whether a cluster of this version reads the weights. A warning where the version does not tell.
-pub(super) fn judge(version: &str) -> Result<Option<Warning>, Problem> {
-    let (key, found, needed) =
-        (WEIGHTS, version.to_owned(), NEEDED.map(|first| first.to_string()).join(", "));
-    match Release::of(version) {
+/// Whether a cluster of this version reads the weights. A warning where the version does not tell, or is not told.
+pub(super) fn judge(told: Result<&str, &str>) -> Result<Option<Warning>, Problem> {
+    let (key, needed) = (WEIGHTS, NEEDED.map(|first| first.to_string()).join(", "));
+    let found = told.map_or_else(|why| format!("which it does not tell ({why})"), str::to_owned);
+    match told.ok().and_then(Release::of) {
         Some(release) if release.reads_weights() => Ok(None),
         Some(_) => Err(Problem::ReleaseTooOld { found, key, needed }),
         None => Ok(Some(Warning::ReleaseUnknown { found, key, needed })),
@@ -89,7 +89,7 @@ mod tests {
             "v1.27.3-r0-27.0.10",
             "v1.17.9-r0-CCE20.7.1.B003-17.36.3",
         ] {
-            let problem = judge(version).unwrap_err().to_string();
+            let problem = judge(Ok(version)).unwrap_err().to_string();
             for told in [version, WEIGHTS, "v1.29.15-r60, v1.30.14-r60,", "v1.35.1-r0"] {
                 assert!(problem.contains(told), "{told} in {problem}");
             }
@@ -112,7 +112,7 @@ mod tests {
             "v1.36.0-r0",
             "v2.0.0-r0",
         ] {
-            assert_eq!(judge(version), Ok(None), "{version}");
+            assert_eq!(judge(Ok(version)), Ok(None), "{version}");
         }
     }
 
@@ -134,8 +134,15 @@ mod tests {
             "v1.27.3-r",
             "",
         ] {
-            let Ok(Some(warning)) = judge(version) else { panic!("{version}: {:?}", judge(version)) };
+            let told = judge(Ok(version));
+            let Ok(Some(warning)) = &told else { panic!("{version}: {told:?}") };
             assert!(warning.to_string().contains("names no release of Huawei CCE"), "{warning}");
         }
+        let told = judge(Err("no answer"));
+        let Ok(Some(warning)) = &told else { panic!("{told:?}") };
+        assert!(
+            warning.to_string().contains("version, which it does not tell (no answer), names"),
+            "{warning}"
+        );
     }
 }
