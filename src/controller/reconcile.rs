@@ -159,8 +159,9 @@ async fn look(
     let before = object.status.as_ref().map_or(&[][..], |status| status.conditions.as_slice());
     let mut notes = report::further_notes(&state, before, &seen.seen, &decision, &status);
     notes.extend(decision.notes.iter().cloned());
-    if state.run.is_none() && decision.state.run.is_some() {
-        notes.extend(seen.warnings.iter().map(|text| Problem::new(Reason::MayDisturb, text).into()));
+    if state.run.is_none() && decision.state.run.is_some() && !seen.warnings.is_empty() {
+        // In one event: of several with the same reason only the first text would be seen.
+        notes.push(Problem::new(Reason::MayDisturb, seen.warnings.join(". ")).into());
     }
     let run = decision.state.run.as_ref().or(state.run.as_ref()).map(|run| run.id.as_str());
     notes.extend(done.as_ref().into_iter().flatten().cloned());
