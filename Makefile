@@ -104,6 +104,7 @@ gen: build ## Write the CRD from the Rust types into crds/, and the chart's copi
 	cp deploy/drain-counter/rbac.yaml deploy/chart/files/drain-counter.yaml
 	cp deploy/secrets/rbac.yaml deploy/chart/files/secrets.yaml
 	cp deploy/exec/rbac.yaml deploy/chart/files/exec.yaml
+	cp deploy/tke/rbac.yaml deploy/chart/files/tke.yaml
 	cp deploy/policy/policy.yaml deploy/chart/files/policy.yaml
 	cp deploy/alerts/prometheus-rule.yaml deploy/chart/files/alerts.yaml
 

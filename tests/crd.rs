@@ -32,6 +32,7 @@ fn the_chart_has_the_crd_the_rights_the_policy_and_the_alerts_as_they_are() {
         ("deploy/drain-counter/rbac.yaml", "drain-counter.yaml"),
         ("deploy/secrets/rbac.yaml", "secrets.yaml"),
         ("deploy/exec/rbac.yaml", "exec.yaml"),
+        ("deploy/tke/rbac.yaml", "tke.yaml"),
         ("deploy/policy/policy.yaml", "policy.yaml"),
         ("deploy/alerts/prometheus-rule.yaml", "alerts.yaml"),
     ] {

@@ -39,7 +39,7 @@ pub fn accepted(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), Fai
         let (cluster, chart) = (stage.cluster(), chart());
         for values in [
             "{}",
-            r#"{"networkPolicy": {"enabled": true, "metricsFrom": [{"namespaceSelector": {}}], "egress": [{}]}}"#,
+            r#"{"tke": {"readVersions": true}, "networkPolicy": {"enabled": true, "metricsFrom": [{"namespaceSelector": {}}], "egress": [{}]}}"#,
             r#"{"watchNamespace": "default", "podDisruptionBudget": {"maxUnavailable": "50%"}, "tolerations": [{"operator": "Exists"}],
                 "priorityClassName": "system-cluster-critical", "nodeSelector": {"a": "b"}, "imagePullSecrets": [{"name": "a"}],
                 "affinity": {"podAntiAffinity": {}}, "topologySpread": {"whenUnsatisfiable": "DoNotSchedule"}}"#,

@@ -59,7 +59,8 @@ The objects of one file of deploy/, as a JSON list. files/ has copies of those t
 
 {{/*
 An object of the base under the names and labels of this release. Where the operator watches one
-namespace, what is bound in the whole cluster is bound there. `labels` come on top.
+namespace, what is bound in the whole cluster is bound there. What names a namespace of others stays
+in it, and rules about objects of others keep their names. `labels` come on top.
 */}}
 {{- define "lossless-upgrade.adopted" -}}
 {{- $object := .object -}}
@@ -73,11 +74,11 @@ namespace, what is bound in the whole cluster is bound there. `labels` come on t
 {{- $_ := set $object "kind" "RoleBinding" -}}
 {{- $_ := set $named "namespace" $watched -}}
 {{- else if has $object.kind (list "Role" "RoleBinding" "PrometheusRule") -}}
-{{- $_ := set $named "namespace" $root.Release.Namespace -}}
+{{- $_ := set $named "namespace" (default $root.Release.Namespace $object.metadata.namespace) -}}
 {{- end -}}
 {{- $_ := set $object "metadata" $named -}}
 {{- range $rule := $object.rules -}}
-{{- if $rule.resourceNames -}}
+{{- if has "lossless-upgrade" (default list $rule.resourceNames) -}}
 {{- $_ := set $rule "resourceNames" (list $fullname) -}}
 {{- end -}}
 {{- end -}}
