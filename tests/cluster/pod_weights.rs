@@ -9,11 +9,12 @@ use lab::load::Profile;
 use lab::scenario::{App, AppService, Deployed, ScenarioError, Stage};
 use libtest_mimic::Failed;
 use lossless_upgrade::api::LosslessUpgrade;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::harness::{
     act, as_before, begin, drains, is_in, light, lossless, object_is, phase, serve, stalled,
 };
+use crate::writes::OPERATOR;
 
 /// No pod keeps a weight, nor what was kept of one.
 async fn none_is_weighed(app: &Deployed<'_>) -> Result<(), Failed> {
@@ -23,6 +24,23 @@ async fn none_is_weighed(app: &Deployed<'_>) -> Result<(), Failed> {
         }
     }
     Ok(())
+}
+
+/// The operator was let read of what version the cloud's controller is.
+async fn version_was_read(stage: &Stage) -> Result<(), Failed> {
+    let read = [
+        ("/user/username", json!(OPERATOR)),
+        ("/verb", json!("get")),
+        ("/objectRef/namespace", json!("kube-system")),
+        ("/objectRef/name", json!("tke-service-controller-config")),
+        ("/responseStatus/code", json!(200)),
+    ];
+    let log = tokio::fs::read_to_string(stage.cluster().audit_log()).await?;
+    let mut events = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    if events.any(|event| read.iter().all(|(at, is)| event.pointer(at) == Some(is))) {
+        return Ok(());
+    }
+    Err("the version of the Service controller was not read".into())
 }
 
 /// Two load balancers read the weight of each pod, and nothing is written on their Services.
@@ -44,6 +62,7 @@ pub fn by_pod(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), Faile
         lossless(&run)?;
         as_before(&app, "lab/nginx:v2", &[None, None]).await?;
         none_is_weighed(&app).await?;
+        version_was_read(stage).await?;
         app.remove().await?;
         Ok(())
     }
