@@ -1,6 +1,6 @@
 //! From which versions on TKE's controllers read the weight of a pod, and where it stands which ones run.
 //!
-//! Source: TKE 457/128647 for what is needed; 457/51258 for the ConfigMaps that have the controllers' versions, such as
+//! Source: TKE 457/128647 for what is needed; 457/51258 for the `ConfigMaps` that have the controllers' versions, such as
 //! `v2.11.4`. What has another form is not known, and no proof against.
 
 use std::fmt;
