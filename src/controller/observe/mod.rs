@@ -5,8 +5,8 @@ mod complaints;
 mod levers;
 mod pods;
 mod preflight;
-mod release;
 mod set;
+mod versions;
 
 #[cfg(test)]
 mod tests;

@@ -10,7 +10,7 @@ use kube::api::ListParams;
 use kube::{Api, ResourceExt};
 
 use super::levers::of_cloud;
-use super::{Eye, Look, lever_title, pods, release, services, target};
+use super::{Eye, Look, lever_title, pods, services, target, versions};
 use crate::api::LosslessUpgrade;
 use crate::controller::cloud;
 use crate::controller::error::Error;
@@ -86,7 +86,7 @@ async fn levers(
         // One pod is enough to say it.
         let against = look.pods.values().find_map(|pod| lever.stands_against(pod));
         seen.problems.extend(against.as_ref().map(unusable));
-        match release::check(client, lever.as_ref()).await {
+        match versions::check(client, lever.as_ref()).await {
             Ok(warnings) => look.warnings.extend(warnings.iter().map(ToString::to_string)),
             Err(problems) => seen.problems.extend(problems.iter().map(unusable)),
         }
