@@ -17,32 +17,30 @@ fn holds(config: Config) {
     assert!(most_memory() < MOST_MEMORY, "{title}: {} MiB", most_memory());
 }
 
-/// Two faults and an edit of the user in any order, with two, one and no pods more. Tests run beside each
-/// other, so each of these has one thread; by their names the longest come first.
-fn in_any_order(replicas: u8, batch: u8) {
-    for surge in [2, 1, 0] {
-        holds(Config::new(replicas, batch, surge));
-    }
+/// Two faults and an edit of the user in any order. Each of these has one thread and two of them run beside
+/// each other, in the order of their names: the small ones come last, so that no processor is idle for long.
+macro_rules! in_any_order {
+    ($($name:ident: $replicas:literal pods, batch $batch:literal, surge $surge:literal;)+) => {
+        $(#[test]
+        fn $name() {
+            holds(Config::new($replicas, $batch, $surge));
+        })+
+    };
 }
 
-#[test]
-fn nothing_breaks_among_three_pods_in_batches_of_two() {
-    in_any_order(3, 2);
-}
-
-#[test]
-fn nothing_breaks_among_three_pods_one_by_one() {
-    in_any_order(3, 1);
-}
-
-#[test]
-fn nothing_breaks_among_two_pods_in_batches_of_two() {
-    in_any_order(2, 2);
-}
-
-#[test]
-fn nothing_breaks_among_two_pods_one_by_one() {
-    in_any_order(2, 1);
+in_any_order! {
+    nothing_breaks_among_three_pods_in_batches_of_two_without_a_surge: 3 pods, batch 2, surge 0;
+    nothing_breaks_among_three_pods_in_batches_of_two_with_one_more: 3 pods, batch 2, surge 1;
+    nothing_breaks_among_three_pods_in_batches_of_two_with_two_more: 3 pods, batch 2, surge 2;
+    nothing_breaks_among_three_pods_one_by_one_without_a_surge: 3 pods, batch 1, surge 0;
+    nothing_breaks_among_three_pods_one_by_one_with_one_more: 3 pods, batch 1, surge 1;
+    nothing_breaks_among_three_pods_one_by_one_with_two_more: 3 pods, batch 1, surge 2;
+    nothing_breaks_among_two_pods_in_batches_of_two_without_a_surge: 2 pods, batch 2, surge 0;
+    nothing_breaks_among_two_pods_in_batches_of_two_with_one_more: 2 pods, batch 2, surge 1;
+    nothing_breaks_among_two_pods_in_batches_of_two_with_two_more: 2 pods, batch 2, surge 2;
+    nothing_breaks_among_two_pods_one_by_one_without_a_surge: 2 pods, batch 1, surge 0;
+    nothing_breaks_among_two_pods_one_by_one_with_one_more: 2 pods, batch 1, surge 1;
+    nothing_breaks_among_two_pods_one_by_one_with_two_more: 2 pods, batch 1, surge 2;
 }
 
 #[test]

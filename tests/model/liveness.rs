@@ -39,6 +39,8 @@ pub struct Fate {
 pub struct Fates {
     hasher: ahash::RandomState,
     known: Mutex<HashMap<u64, Fate, ahash::RandomState>>,
+    /// Two properties ask for the fate of each state, one after the other.
+    last: Mutex<Option<(World, Fate)>>,
 }
 
 impl Fates {
@@ -57,6 +59,17 @@ impl Fates {
 impl Upgrade {
     /// What becomes of the world if nothing more goes wrong.
     pub fn fate(&self, world: &World) -> Fate {
+        let mut last = self.fates.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, fate)) = last.filter(|(asked, _)| asked == world) {
+            return fate;
+        }
+        let fate = self.played(world);
+        *last = Some((*world, fate));
+        fate
+    }
+
+    /// Goes on until it meets a state whose fate is known, or an end.
+    fn played(&self, world: &World) -> Fate {
         let known =
             |key: u64| self.fates.known.lock().unwrap_or_else(PoisonError::into_inner).get(&key).copied();
         let mut way = Vec::new();
@@ -79,12 +92,12 @@ impl Upgrade {
             }
         };
         let mut all = self.fates.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut fate = Fate { verdict: end.verdict, steps: end.steps };
-        for key in way.into_iter().rev() {
+        let mut fate = end;
+        for (key, steps) in way.into_iter().rev().zip(end.steps..) {
+            fate.steps = steps;
             all.insert(key, fate);
-            fate.steps += 1;
         }
-        all.get(&self.fates.key(world)).copied().unwrap_or(fate)
+        fate
     }
 
     /// What happens next when nothing goes wrong; none: nothing happens any more.

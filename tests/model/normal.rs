@@ -97,7 +97,10 @@ fn normalise(run: &mut Run) {
 
 /// All states that were ever recorded.
 #[derive(Default)]
-pub struct Records(RwLock<Book>);
+pub struct Records {
+    book: RwLock<Book>,
+    changes: RwLock<HashMap<(Record, Change), Record, ahash::RandomState>>,
+}
 
 #[derive(Default)]
 struct Book {
@@ -107,7 +110,7 @@ struct Book {
 
 impl Records {
     pub fn get(&self, record: Record) -> Arc<State> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).states[record.0 as usize].clone()
+        self.book.read().unwrap_or_else(PoisonError::into_inner).states[record.0 as usize].clone()
     }
 
     /// Its number, once all is left out that makes no difference to what can come of it.
@@ -122,10 +125,10 @@ impl Records {
         if let Some(run) = &mut state.run {
             normalise(run);
         }
-        if let Some(record) = self.0.read().unwrap_or_else(PoisonError::into_inner).numbers.get(&state) {
+        if let Some(record) = self.book.read().unwrap_or_else(PoisonError::into_inner).numbers.get(&state) {
             return *record;
         }
-        let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.book.write().unwrap_or_else(PoisonError::into_inner);
         let state = Arc::new(state);
         let next = Record(u32::try_from(all.states.len()).unwrap());
         let record = *all.numbers.entry(state.clone()).or_insert(next);
@@ -137,40 +140,63 @@ impl Records {
 
     /// The record when everything in it is at least so old.
     pub fn aged(&self, record: Record, age: Age) -> Record {
-        let mut state = State::clone(&self.get(record));
         let old = |at: Timestamp| at.min(age.before_now());
-        if let Some(run) = &mut state.run {
-            run.entered = old(run.entered);
-            run.first_entered.values_mut().for_each(|at| *at = old(*at));
-            run.draining_since = run.draining_since.map(old);
-            run.leaving_since = run.leaving_since.map(old);
-        }
-        state.history.iter_mut().for_each(|past| past.finished_at = old(past.finished_at));
-        self.put(state)
+        self.changed(record, Change::Aged(age), |state| {
+            if let Some(run) = &mut state.run {
+                run.entered = old(run.entered);
+                run.first_entered.values_mut().for_each(|at| *at = old(*at));
+                run.draining_since = run.draining_since.map(old);
+                run.leaving_since = run.leaving_since.map(old);
+            }
+            state.history.iter_mut().for_each(|past| past.finished_at = old(past.finished_at));
+        })
     }
 
     /// The record when another process finds it.
     pub fn handed_over(&self, record: Record) -> Record {
-        let mut state = State::clone(&self.get(record));
-        if let Some(run) = &mut state.run {
-            run.carrier = OLDER_PROCESS.into();
-        }
-        self.put(state)
+        self.changed(record, Change::HandedOver, |state| {
+            if let Some(run) = &mut state.run {
+                run.carrier = OLDER_PROCESS.into();
+            }
+        })
     }
 
     /// The record as it was before its pods could be deleted.
     pub fn undeletable(&self, record: Record) -> Record {
-        let mut state = State::clone(&self.get(record));
-        state.pods.iter_mut().for_each(|pod| pod.state = PodState::Detached);
-        self.put(state)
+        self.changed(record, Change::Undeletable, |state| {
+            state.pods.iter_mut().for_each(|pod| pod.state = PodState::Detached);
+        })
     }
 
     /// The record when another pod has come at this ordinal.
     pub fn reborn(&self, record: Record, ordinal: usize) -> Record {
-        let mut state = State::clone(&self.get(record));
-        for pod in state.pods.iter_mut().filter(|pod| pod.ordinal as usize == ordinal) {
-            pod.uid = old_uid(pod.ordinal);
-        }
-        self.put(state)
+        self.changed(record, Change::Reborn(ordinal), |state| {
+            for pod in state.pods.iter_mut().filter(|pod| pod.ordinal as usize == ordinal) {
+                pod.uid = old_uid(pod.ordinal);
+            }
+        })
     }
+
+    /// What becomes of a record is worked out once: there are few records, and millions of moments at which
+    /// it is asked.
+    fn changed(&self, record: Record, change: Change, how: impl FnOnce(&mut State)) -> Record {
+        let known =
+            self.changes.read().unwrap_or_else(PoisonError::into_inner).get(&(record, change)).copied();
+        known.unwrap_or_else(|| {
+            let mut state = State::clone(&self.get(record));
+            how(&mut state);
+            let after = self.put(state);
+            self.changes.write().unwrap_or_else(PoisonError::into_inner).insert((record, change), after);
+            after
+        })
+    }
+}
+
+/// What may become of a record without a decision.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Change {
+    Aged(Age),
+    HandedOver,
+    Undeletable,
+    Reborn(usize),
 }

@@ -19,14 +19,14 @@ use jiff::Timestamp;
 use super::Upgrade;
 use super::normal::{Age, NOW, OLDER_PROCESS, PROCESS, Record, uid};
 use super::properties::{self, Broken};
-use super::world::{Count, Image, Lever, Life, MOST, Mark, Pod, Pods, Set, What, Word, World};
+use super::world::{Count, Image, Lever, Life, MOST, Mark, Pod, Pods, Set, Slots, What, Word, World};
 
 /// All that a decision rests on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct View {
     record: Record,
     set: Set,
-    pods: [Option<Pod>; MOST],
+    pods: Slots,
     lever: Lever,
     counts: [Count; MOST],
     said: Option<Word>,
@@ -50,47 +50,54 @@ pub struct Looked {
     pub broken: Option<Broken>,
 }
 
-/// The decisions that were made.
+/// The decisions that were made, by a hash of the view, as the checker keeps its states.
 #[derive(Default)]
-pub struct Decisions(RwLock<HashMap<View, Looked, ahash::RandomState>>);
+pub struct Decisions {
+    hasher: ahash::RandomState,
+    known: RwLock<HashMap<u64, Looked, ahash::RandomState>>,
+}
 
 impl Upgrade {
     /// What the operator decides now.
     pub fn look(&self, world: &World) -> Looked {
         let view = View::of(world);
-        if let Some(looked) = self.decisions.0.read().unwrap_or_else(PoisonError::into_inner).get(&view) {
+        let Decisions { hasher, known } = &self.decisions;
+        let key = hasher.hash_one(view);
+        if let Some(looked) = known.read().unwrap_or_else(PoisonError::into_inner).get(&key) {
             return *looked;
         }
-        let (_, looked) = self.decide(&view);
-        self.decisions.0.write().unwrap_or_else(PoisonError::into_inner).insert(view, looked);
+        let looked = self.decide(&view, |_| ()).1;
+        known.write().unwrap_or_else(PoisonError::into_inner).insert(key, looked);
         looked
     }
 
     /// The same in words, with what is wrong with it.
     pub fn explain(&self, world: &World) -> String {
-        let (decision, looked) = self.decide(&View::of(world));
-        let Decision { message, effect, .. } = decision;
-        format!("{message} {effect:?} {:?}", looked.broken)
+        let words = |Decision { message, effect, .. }: &Decision| format!("{message} {effect:?}");
+        let (words, looked) = self.decide(&View::of(world), words);
+        format!("{words} {:?}", looked.broken)
     }
 
-    fn decide(&self, view: &View) -> (Decision, Looked) {
+    /// What `told` makes of the decision, and what comes of it.
+    fn decide<T>(&self, view: &View, told: impl FnOnce(&Decision) -> T) -> (T, Looked) {
         let before = self.records.get(view.record);
         let plan = self.config.plan(view.said == Some(Word::Pause), view.wish);
         let seen = view.observed(&before);
         let decision = decide_with(&self.config.guards, &plan, &before, &seen, NOW);
         let moment = Moment { plan: &plan, before: &before, seen: &seen, decision: &decision };
         let counted = counted(&decision.state, &seen);
+        let (told, broken) = (told(&decision), properties::of_decision(&moment));
         let looked = Looked {
-            record: self.records.put(decision.state.clone()),
             what: decision.effect.as_ref().map(what),
             entered: !decision.trail.is_empty(),
             counted: Pods::which(|ordinal| counted.contains(uid(ordinal))),
             wake: decision.wake.and_then(Age::of),
             deadline: decision.deadline.and_then(Age::of),
             stalled: decision.stalled.is_some(),
-            broken: properties::of_decision(&moment),
+            broken,
+            record: if decision.state == *before { view.record } else { self.records.put(decision.state) },
         };
-        (decision, looked)
+        (told, looked)
     }
 }
 

@@ -2,6 +2,7 @@
 //! situations apart is left out, so that there are few of them.
 
 use std::hash::{Hash, Hasher};
+use std::ops::{Deref, DerefMut};
 
 use crate::workflow::state::State;
 
@@ -119,16 +120,14 @@ pub struct Pod {
     pub fenced: bool,
 }
 
-/// All in one number: the states are hashed more often than anything else is done.
-impl Hash for Pod {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        let flags = [self.restarted, self.terminating, self.deleted_by_us, self.owing, self.fenced];
-        let kind = self.image as u16 * 4 + self.life as u16;
-        state.write_u16(flags.into_iter().fold(kind, |bits, flag| bits << 1 | u16::from(flag)));
-    }
-}
-
 impl Pod {
+    /// All of it in nine bits.
+    fn bits(self) -> u64 {
+        let flags = [self.restarted, self.terminating, self.deleted_by_us, self.owing, self.fenced];
+        let kind = self.image as u64 * 4 + self.life as u64;
+        flags.into_iter().fold(kind, |bits, flag| bits << 1 | u64::from(flag))
+    }
+
     pub const fn new(image: Image) -> Self {
         Self {
             image,
@@ -143,6 +142,32 @@ impl Pod {
 
     pub fn ready(self) -> bool {
         self.life == Life::Ready && !self.terminating
+    }
+}
+
+/// The pod at each ordinal, if there is one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Slots([Option<Pod>; MOST]);
+
+/// All in one number: the states are hashed more often than anything else is done.
+impl Hash for Slots {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let slot = |slot: &Option<Pod>| slot.map_or(0, |pod| 1 << 9 | pod.bits());
+        state.write_u64(self.0.iter().fold(0, |bits, one| bits << 10 | slot(one)));
+    }
+}
+
+impl Deref for Slots {
+    type Target = [Option<Pod>; MOST];
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl DerefMut for Slots {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.0
     }
 }
 
@@ -208,7 +233,7 @@ pub enum Word {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct World {
     pub set: Set,
-    pub pods: [Option<Pod>; MOST],
+    pub pods: Slots,
     pub lever: Lever,
     /// What is recorded in the object's status.
     pub record: Record,
@@ -249,7 +274,7 @@ impl World {
             taken_by_us: Pods::default(),
             excused: false,
         };
-        let mut pods = [None; MOST];
+        let mut pods = Slots::default();
         for pod in pods.iter_mut().take(usize::from(replicas)) {
             *pod = Some(Pod { life: Life::Ready, owing: true, ..Pod::new(Image::V1) });
         }
