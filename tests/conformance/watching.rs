@@ -22,6 +22,9 @@ pub fn labels(ground: Ground) -> LocalBoxFuture<'static, ()> {
         let by_both = ListParams::default().labels("app=a,check=labels");
         let list = ground.api::<Service>().list(&by_both).await.unwrap();
         assert_eq!(list.items.iter().map(ResourceExt::name_any).collect::<Vec<_>>(), ["labels-both"]);
+        let by_one_of_two = ListParams::default().labels("app in (b,c)");
+        let list = ground.api::<Service>().list(&by_one_of_two).await.unwrap();
+        assert_eq!(list.items.iter().map(ResourceExt::name_any).collect::<Vec<_>>(), ["labels-one"]);
         assert!(list.metadata.resource_version.is_some());
     }
     .boxed_local()

@@ -20,8 +20,11 @@ const LATENCY: Duration = Duration::from_millis(5);
 /// A watch ends by itself after this long where the request does not say when.
 const LENGTH: u64 = 300;
 
-/// A label selector and a field selector: all of these values, by where they stand in the object.
-pub struct Selector(Vec<(Vec<String>, String)>);
+/// A label selector and a field selector: one of these values each, by where they stand in the object.
+pub struct Selector(Vec<Term>);
+
+/// Where it stands, and the values.
+type Term = (Vec<String>, Vec<String>);
 
 impl Selector {
     pub fn of(call: &Call) -> Result<Self, Refused> {
@@ -32,23 +35,24 @@ impl Selector {
         Ok(Self(terms))
     }
 
-    fn terms(
-        call: &Call,
-        of: &str,
-        path: impl Fn(&str) -> Vec<String>,
-    ) -> Result<Vec<(Vec<String>, String)>, Refused> {
+    fn terms(call: &Call, of: &str, path: impl Fn(&str) -> Vec<String>) -> Result<Vec<Term>, Refused> {
         let text = call.query.get(of).map(String::as_str).unwrap_or_default();
+        // `key in (a,b)` alone; nobody asks for it beside another term.
+        if let Some((key, values)) = text.split_once(" in (") {
+            let values = values.strip_suffix(')').ok_or_else(|| Refused::bad(format!("selector {text}")))?;
+            return Ok(vec![(path(key), values.split(',').map(str::to_owned).collect())]);
+        }
         let terms = text.split(',').filter(|term| !term.is_empty()).map(|term| {
             let (key, value) =
                 term.split_once('=').ok_or_else(|| Refused::bad(format!("selector {text}")))?;
-            Ok((path(key), value.trim_start_matches('=').to_owned()))
+            Ok((path(key), vec![value.trim_start_matches('=').to_owned()]))
         });
         terms.collect()
     }
 
     pub fn takes(&self, object: &Value) -> bool {
         let at = |path: &Vec<String>| path.iter().fold(object, |part, key| &part[key]).clone();
-        self.0.iter().all(|(path, value)| at(path) == *value)
+        self.0.iter().all(|(path, values)| values.iter().any(|value| at(path) == *value))
     }
 }
 
