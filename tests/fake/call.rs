@@ -14,6 +14,7 @@ pub enum Resource {
     Revisions,
     Pods,
     Services,
+    Slices,
     Autoscalers,
     Namespaces,
     Events,
@@ -22,12 +23,13 @@ pub enum Resource {
 }
 
 impl Resource {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Upgrades,
         Self::StatefulSets,
         Self::Revisions,
         Self::Pods,
         Self::Services,
+        Self::Slices,
         Self::Autoscalers,
         Self::Namespaces,
         Self::Events,
@@ -47,6 +49,9 @@ impl Resource {
             Self::Revisions => ("/apis/apps/v1", "controllerrevisions", "apps/v1", "ControllerRevision"),
             Self::Pods => ("/api/v1", "pods", "v1", "Pod"),
             Self::Services => ("/api/v1", "services", "v1", "Service"),
+            Self::Slices => {
+                ("/apis/discovery.k8s.io/v1", "endpointslices", "discovery.k8s.io/v1", "EndpointSlice")
+            }
             Self::Autoscalers => (
                 "/apis/autoscaling/v2",
                 "horizontalpodautoscalers",

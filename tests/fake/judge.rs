@@ -1,12 +1,13 @@
 //! What may never happen, told by the cluster itself and not by the operator.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
 
 use super::OPERATOR;
 use super::call::Resource;
-use super::cluster::{Balancer, Clients, NAMESPACE, Nodes, is_ready, name, uid, weightless};
+use super::cluster::{Clients, NAMESPACE, Nodes, Way, is_ready, name, uid, unlabelled, weightless};
 use super::store::{Deletion, Store};
 
 /// What was on its way when a node was lost is made all the same, also by the StatefulSet controller.
@@ -27,7 +28,7 @@ pub struct Judge {
 }
 
 impl Judge {
-    pub fn look(&mut self, store: &Store, balancer: &Balancer, clients: &Clients, nodes: &Nodes) {
+    pub fn look(&mut self, store: &Store, ways: &[&Way], clients: &Clients, nodes: &Nodes) {
         for deletion in &store.deletions[self.looked_at..] {
             let pod = &deletion.object;
             let (uid, name) = (uid(pod), name(pod));
@@ -36,8 +37,8 @@ impl Judge {
             if clients.left(uid) > 0 {
                 self.violations.push(format!("{name} goes with {} connections", clients.left(uid)));
             }
-            if balancer.attached.contains_key(uid) {
-                self.violations.push(format!("{name} goes while the load balancer sends it connections"));
+            if ways.iter().any(|way| way.contains_key(uid)) {
+                self.violations.push(format!("{name} goes while clients are sent to it"));
             }
             if let Some(lost) = another_is_lost(deletion, nodes) {
                 self.violations.push(format!("{name} goes while the node of {lost} is lost"));
@@ -53,8 +54,8 @@ impl Judge {
         self.misled = clients.misled.len();
 
         let pods: Vec<_> = store.list(Resource::Pods, NAMESPACE).collect();
-        let serving =
-            pods.iter().filter(|pod| is_ready(pod) && balancer.attached.contains_key(uid(pod))).count();
+        let serves = |pod: &Value| is_ready(pod) && ways.iter().all(|way| way.contains_key(uid(pod)));
+        let serving = pods.iter().filter(|pod| serves(pod)).count();
         if serving < self.floor {
             self.violations.push(format!("only {serving} pods serve"));
         }
@@ -62,9 +63,10 @@ impl Judge {
             return;
         }
         self.version = store.version();
-        let out = store.list(Resource::Services, NAMESPACE).map(|service| weightless(service).len()).max();
-        if out > Some(1) {
-            self.violations.push(format!("{out:?} pods are detached"));
+        let weightless = store.list(Resource::Services, NAMESPACE).flat_map(|service| weightless(service));
+        let out: BTreeSet<u32> = weightless.chain(unlabelled(pods.iter().map(|pod| &***pod))).collect();
+        if out.len() > 1 {
+            self.violations.push(format!("{out:?} are detached"));
         }
         self.violations.dedup();
     }

@@ -10,8 +10,8 @@ use tokio::task::LocalSet;
 use tokio::time::sleep;
 
 use super::OPERATOR;
-use super::call::Resource;
-use super::cluster::{self, Cluster, FLAKY, NAME, NAMESPACE, WEIGHTS};
+use super::call::{Part, PatchKind, Resource};
+use super::cluster::{self, Cluster, FLAKY, NAME, NAMESPACE, SERVING, WEIGHTS};
 use super::fault::{BESIDE, Made, Plan};
 use super::process::Process;
 use super::server::Server;
@@ -43,6 +43,10 @@ pub enum Story {
     BeginsAt(u32),
     /// `spec.images` names an image that restarts in its first soak: back to the old one.
     Flaky,
+    /// While the second pod drains, the user says this word: an annotation of the object.
+    Told(&'static str),
+    /// There is also a Service that selects by a label, and a lever for it.
+    TwoLevers,
     /// At this time a second process begins, with another clock. The first one goes on beside it for
     /// a while, and its writes come late.
     TakenOver { after: Duration, skew: SignedDuration, late: Duration },
@@ -63,6 +67,8 @@ pub struct End {
     pub gone: Vec<(String, String)>,
     /// Who was detached in the load balancer, one after the other.
     pub levers: Vec<BTreeSet<u32>>,
+    /// Who was without the label, one after the other.
+    pub labels: Vec<BTreeSet<u32>>,
 }
 
 /// All that is known of a story.
@@ -79,6 +85,8 @@ pub struct Played {
     pub events: BTreeMap<Resource, usize>,
     /// Whether a node was lost.
     pub lost: bool,
+    /// When the user said a word.
+    pub told: Option<Duration>,
     /// Who was let be for how many seconds, now and then.
     pub backed_off: Vec<(Duration, BTreeMap<String, f64>)>,
 }
@@ -105,7 +113,7 @@ fn in_virtual_time<F: Future>(act: impl FnOnce() -> F) -> F::Output {
 /// What the judge says of somebody who deletes a pod that serves: a judge that sees nothing proves nothing.
 pub fn careless() -> Vec<String> {
     in_virtual_time(|| async {
-        let (server, mut cluster) = at_rest(0, Plan::Nothing).await;
+        let (server, mut cluster) = at_rest(Story::TwoLevers, Plan::Nothing).await;
         server.with(|store, now| {
             let pod = Key::new(Resource::Pods, NAMESPACE, "web-0");
             store
@@ -119,11 +127,45 @@ pub fn careless() -> Vec<String> {
     })
 }
 
+/// What the judge says where the operator believes that the first pod is detached by all levers, and only the
+/// load balancer's is.
+pub fn credulous() -> Vec<String> {
+    in_virtual_time(|| async {
+        let (server, mut cluster) = at_rest(Story::TwoLevers, Plan::Nothing).await;
+        server.with(|store, now| {
+            let author = Author { manager: OPERATOR, at: now };
+            let weights = json!({"groups": [{"statefulSets": [{"name": NAME, "weights": [{"weight": 0, "podIndexes": [0]}]}]}]});
+            let change = json!({"metadata": {"annotations": {WEIGHTS: weights.to_string()}}});
+            let patched = store.patch(&key(Resource::Services), Part::Whole, PatchKind::Merge, &change, false, author);
+            patched.expect("the Service is there");
+        });
+        for _ in 0..REST {
+            tick(&server, &mut cluster).await;
+        }
+        server.with(|store, now| {
+            let mut object = upgrade(Story::TwoLevers, "app:2");
+            object["status"] = json!({"run": {"step": "Drain"}, "detached": "0"});
+            let author = Author { manager: OPERATOR, at: now };
+            store.create(&key(Resource::Upgrades), object, author).expect("a new object");
+        });
+        for _ in 0..REST {
+            tick(&server, &mut cluster).await;
+        }
+        cluster.judge.violations
+    })
+}
+
 /// A cluster in which all pods run the old version and serve.
-async fn at_rest(first: u32, plan: Plan) -> (Server, Cluster) {
+async fn at_rest(story: Story, plan: Plan) -> (Server, Cluster) {
     let server = Server::new(WALL.parse().expect("a time"), plan);
     let mut cluster = Cluster::default();
-    server.with(|store, now| cluster::apply(store, first, REPLICAS, "app:1", now));
+    let first = if let Story::BeginsAt(first) = story { first } else { 0 };
+    server.with(|store, now| {
+        cluster::apply(store, first, REPLICAS, "app:1", now);
+        if story == Story::TwoLevers {
+            cluster::apply_inside(store, now);
+        }
+    });
     for _ in 0..REST {
         tick(&server, &mut cluster).await;
     }
@@ -132,12 +174,11 @@ async fn at_rest(first: u32, plan: Plan) -> (Server, Cluster) {
 }
 
 async fn perform(story: Story, plan: Plan) -> Played {
-    let first = if let Story::BeginsAt(first) = story { first } else { 0 };
-    let (server, mut cluster) = at_rest(first, plan).await;
+    let (server, mut cluster) = at_rest(story, plan).await;
     server.with(|store, now| {
         let image = if story == Story::Flaky { FLAKY } else { "app:2" };
         let author = Author { manager: "kubectl", at: now };
-        store.create(&key(Resource::Upgrades), upgrade(image), author).expect("a new object");
+        store.create(&key(Resource::Upgrades), upgrade(story, image), author).expect("a new object");
         if matches!(plan, Plan::Beside { .. }) {
             let beside = Key { name: BESIDE.to_owned(), ..key(Resource::Upgrades) };
             store.create(&beside, of_nobody(), author).expect("a new object");
@@ -149,6 +190,7 @@ async fn perform(story: Story, plan: Plan) -> Played {
     let mut died = server.died();
     let mut processes = vec![Process::start(&server, 1, SignedDuration::ZERO)];
     let (mut restart, mut quiet, mut ended, mut taken_over, mut lost) = (None, 0, None, false, None);
+    let mut told = None;
     let (mut ticks, mut backed_off) = (0_usize, Vec::new());
     while quiet < REST && began.elapsed() < LIMIT && ended.is_none() {
         tick(&server, &mut cluster).await;
@@ -186,6 +228,13 @@ async fn perform(story: Story, plan: Plan) -> Played {
         {
             lost = Some(server.with(|store, now| cluster.lose_node(store, ordinal, now)));
         }
+        if let Story::Told(word) = story
+            && told.is_none()
+            && drains(&server, "1")
+        {
+            told = Some(began.elapsed());
+            say(&server, word);
+        }
         quiet = if is_over(&server) { quiet + 1 } else { 0 };
     }
     let took = began.elapsed();
@@ -202,6 +251,7 @@ async fn perform(story: Story, plan: Plan) -> Played {
         calls: server.calls(),
         events: server.events(),
         lost: lost == Some(true),
+        told,
         backed_off,
     }
 }
@@ -215,11 +265,14 @@ fn key(resource: Resource) -> Key {
     Key::new(resource, NAMESPACE, NAME)
 }
 
-fn upgrade(image: &str) -> Value {
+fn upgrade(story: Story, image: &str) -> Value {
+    let (key, value) = SERVING;
+    let mut levers = vec![json!({"tkeService": {}})];
+    levers.extend((story == Story::TwoLevers).then(|| json!({"podLabel": {"key": key, "value": value}})));
     json!({"spec": {
         "targetRef": {"name": NAME},
         "images": {"app": image},
-        "traffic": {"levers": [{"tkeService": {}}], "settle": "1s", "confirmTimeout": "1m"},
+        "traffic": {"levers": levers, "settle": "1s", "confirmTimeout": "1m"},
         "drain": {"stableFor": "3s", "minimum": "1s", "interval": "1s", "timeout": "5m"},
         "verify": {"soak": "4s", "timeout": "1m"},
     }})
@@ -234,6 +287,23 @@ fn status(server: &Server) -> Value {
     server.with(|store, _| {
         store.get(&key(Resource::Upgrades)).map_or(Value::Null, |object| object["status"].clone())
     })
+}
+
+/// Whether these ordinals drain.
+fn drains(server: &Server, ordinals: &str) -> bool {
+    let status = status(server);
+    status["phase"] == "Drain" && status["run"]["batch"] == ordinals
+}
+
+/// The user sets an annotation of the object.
+fn say(server: &Server, word: &str) {
+    server.with(|store, now| {
+        let change = json!({"metadata": {"annotations": {word: "please"}}});
+        let author = Author { manager: "kubectl", at: now };
+        store
+            .patch(&key(Resource::Upgrades), Part::Whole, PatchKind::Merge, &change, false, author)
+            .expect("the object is there");
+    });
 }
 
 /// A run was made, and none is under way.
@@ -262,6 +332,7 @@ fn end(server: &Server, cluster: &Cluster) -> End {
             weights: service["metadata"]["annotations"][WEIGHTS].as_str().map(str::to_owned),
             gone: cluster.judge.gone.clone(),
             levers: cluster.balancer.history.clone(),
+            labels: cluster.inside.history.clone(),
         }
     })
 }

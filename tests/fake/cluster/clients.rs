@@ -1,12 +1,13 @@
-//! Clients: one new connection a second to each pod that the load balancer sends to, and each stays
+//! Clients: on each way one new connection a second to each pod that they are sent to, and each stays
 //! for a while.
 
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
+use lossless_upgrade::workflow::ordinals::OrdinalSet;
 
-use super::balancer::Balancer;
-use super::{is_ending, pods, uid};
+use super::{NAME, NAMESPACE, Way, is_ending, name, ordinal, pods, text, uid};
+use crate::fake::call::Resource;
 use crate::fake::store::Store;
 
 /// How long connections stay, in turn, in seconds.
@@ -20,7 +21,7 @@ pub struct Clients {
     seen: BTreeMap<String, Seen>,
     last: Option<Timestamp>,
     turn: usize,
-    /// Connections that were sent to a pod that ends or is gone.
+    /// Connections that were sent to a pod that ends, is gone, or is believed to get none.
     pub misled: Vec<String>,
 }
 
@@ -32,7 +33,7 @@ pub struct Seen {
 }
 
 impl Clients {
-    pub fn tick(&mut self, store: &Store, balancer: &Balancer, now: Timestamp) {
+    pub fn tick(&mut self, store: &Store, ways: &[&Way], now: Timestamp) {
         if self.last.is_some_and(|last| now.duration_since(last) < SignedDuration::from_secs(1)) {
             return;
         }
@@ -46,10 +47,14 @@ impl Clients {
             open.retain(|end| *end > now);
         }
         let pods = pods(store);
-        for uid_of in balancer.attached.keys() {
-            if !pods.iter().any(|pod| uid(pod) == uid_of && !is_ending(pod)) {
+        let believed = believed(store);
+        for uid_of in ways.iter().flat_map(|way| way.keys()) {
+            let Some(pod) = pods.iter().find(|pod| uid(pod) == uid_of && !is_ending(pod)) else {
                 self.misled.push(format!("a client was sent to the pod {uid_of}, which ends or is gone"));
                 continue;
+            };
+            if ordinal(pod).is_some_and(|ordinal| believed.contains(ordinal)) {
+                self.misled.push(format!("a client was sent to {}, which drains", name(pod)));
             }
             self.turn += 1;
             let end =
@@ -70,4 +75,13 @@ impl Clients {
     pub fn left(&self, uid: &str) -> usize {
         self.open.get(uid).map_or(0, Vec::len)
     }
+}
+
+/// Of whom the operator says that every lever's effect is confirmed, and followed.
+fn believed(store: &Store) -> OrdinalSet {
+    let object = store.list(Resource::Upgrades, NAMESPACE).find(|object| name(object) == NAME);
+    let drains = object.filter(|object| matches!(text(object, "/status/run/step"), "Drain" | "Replace"));
+    let status = drains.map(|object| &object["status"]);
+    let detached = status.and_then(|status| serde_json::from_value(status["detached"].clone()).ok());
+    detached.unwrap_or_default()
 }

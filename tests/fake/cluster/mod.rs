@@ -2,10 +2,12 @@
 
 mod balancer;
 mod clients;
+mod inside;
 mod kubelet;
 mod nodes;
 mod stateful_set;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -16,6 +18,7 @@ use super::judge::Judge;
 use super::store::{Author, Key, Store};
 pub use balancer::{Balancer, WEIGHTS, out as weightless};
 pub use clients::Clients;
+pub use inside::{Inside, SERVING, apply as apply_inside, unlabelled};
 pub use kubelet::{FLAKY, Kubelet};
 pub use nodes::Nodes;
 pub use stateful_set::SetController;
@@ -32,6 +35,7 @@ pub struct Cluster {
     kubelet: Kubelet,
     nodes: Nodes,
     pub balancer: Balancer,
+    pub inside: Inside,
     clients: Clients,
     pub judge: Judge,
 }
@@ -44,13 +48,14 @@ impl Cluster {
         self.sets.tick(store, now);
         self.judge(store);
         self.balancer.tick(store, now);
-        self.clients.tick(store, &self.balancer, now);
+        self.inside.tick(store, now);
+        self.clients.tick(store, &ways(&self.balancer, &self.inside), now);
         self.kubelet.tick(store, &self.clients, &self.nodes, now);
         self.nodes.tick(store, now);
     }
 
     fn judge(&mut self, store: &Store) {
-        self.judge.look(store, &self.balancer, &self.clients, &self.nodes);
+        self.judge.look(store, &ways(&self.balancer, &self.inside), &self.clients, &self.nodes);
     }
 
     /// The node of this pod is lost, and one pod less has to serve. False where the pod has no node.
@@ -61,10 +66,19 @@ impl Cluster {
     }
 }
 
+/// Whom clients are sent to on one way, by uid.
+pub type Way = BTreeMap<String, u32>;
+
+/// All ways on which clients come: through the load balancer, and from inside where there is a Service for it.
+fn ways<'a>(balancer: &'a Balancer, inside: &'a Inside) -> Vec<&'a Way> {
+    std::iter::once(&balancer.attached).chain(&inside.attached).collect()
+}
+
 /// A StatefulSet whose first pod has this ordinal, with a Service, as a user applies them.
 pub fn apply(store: &mut Store, first: u32, replicas: u32, image: &str, now: Timestamp) {
     let author = Author { manager: "kubectl", at: now };
     let labels = json!({"app": NAME});
+    let (label, value) = SERVING;
     let set = json!({
         "metadata": {"labels": labels},
         "spec": {
@@ -72,7 +86,7 @@ pub fn apply(store: &mut Store, first: u32, replicas: u32, image: &str, now: Tim
             "serviceName": NAME, "podManagementPolicy": "Parallel",
             "updateStrategy": {"type": "OnDelete"}, "selector": {"matchLabels": labels},
             "template": {
-                "metadata": {"labels": labels},
+                "metadata": {"labels": {"app": NAME, label: value}},
                 "spec": {
                     "terminationGracePeriodSeconds": 30,
                     "containers": [
