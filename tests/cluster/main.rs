@@ -117,7 +117,7 @@ fn cases() -> Vec<Case> {
             chart::whole_life,
         ),
         outside(
-            "Tencent's API confirms a detach, and while it refuses nothing goes on",
+            "Tencent's API confirms a detach of two Services on one balancer, and while it refuses nothing goes on",
             cloud_api::confirmed,
         ),
         small(outside("a Prometheus counts, and while it is away nothing goes on", probes::prometheus)),

@@ -102,7 +102,7 @@ async fn annotate(stage: &Stage, value: Option<&str>) -> Result<Timestamp, Scena
 async fn weights(app: &Deployed<'_>) -> Vec<(u16, u16)> {
     let backends = app.backends().await;
     let mine = backends.iter().filter(|backend| backend.service.name == "nginx" && backend.pod == "nginx-0");
-    mine.map(|backend| (backend.port, backend.weight)).collect()
+    mine.map(|backend| (backend.listener.port, backend.weight)).collect()
 }
 
 async fn weights_become(app: &Deployed<'_>, wanted: &[(u16, u16)]) -> Outcome {

@@ -7,9 +7,10 @@
 
 mod minutes;
 mod signature;
+mod targets;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -33,13 +34,14 @@ use tokio::{
 };
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{Backend, Balancer};
+use super::{Backend, Balancer, Listener, Transport};
 use crate::{
     clock,
     error::{AtPath as _, LabError},
 };
 use minutes::{MINUTE, Minutes, Place};
 pub use signature::Account;
+use targets::{UNWEIGHED, listeners};
 
 /// The only region in which there is anything.
 pub const REGION: &str = "ap-guangzhou";
@@ -49,9 +51,6 @@ const LOOK: Duration = Duration::from_millis(500);
 
 /// So many backends at most are in one question.
 const MOST_BACKENDS: usize = 10;
-
-/// The weight of a backend of which nobody said anything.
-const UNWEIGHED: u16 = 10;
 
 /// An answer, and when it was given.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,6 +98,7 @@ struct Shared {
     balancer: Arc<Balancer>,
     account: Account,
     refuses: Mutex<Option<&'static str>>,
+    keeps: Mutex<Option<Listener>>,
     minutes: Mutex<Minutes>,
     told: Mutex<Vec<Told>>,
 }
@@ -115,6 +115,7 @@ impl CloudApi {
             balancer,
             account,
             refuses: Mutex::default(),
+            keeps: Mutex::default(),
             minutes: Mutex::default(),
             told: Mutex::default(),
         });
@@ -132,6 +133,12 @@ impl CloudApi {
     /// From now on every question that is signed rightly is refused with this code; none: it is answered.
     pub fn refuse(&self, code: Option<&'static str>) {
         *lock(&self.shared.refuses) = code;
+    }
+
+    /// From now on every backend of this listener is shown with the weight of one of which nobody said anything, as if
+    /// somebody had set it back in the cloud's console; none: all are shown as they are.
+    pub fn keep(&self, listener: Option<Listener>) {
+        *lock(&self.shared.keeps) = listener;
     }
 
     /// All answers so far, in their order.
@@ -281,9 +288,11 @@ impl Instance {
 }
 
 impl Shared {
+    /// None: nothing is counted there.
     fn place(&self, backend: &Backend) -> Option<Place> {
         let vip = self.balancer.address(&backend.service)?;
-        Some(Place { vip, listener: backend.port, address: backend.address })
+        let Listener { port, transport } = backend.listener;
+        (transport == Transport::Tcp).then_some(Place { vip, listener: port, address: backend.address })
     }
 
     fn count(&self, backends: &[Backend], at: Timestamp) {
@@ -313,9 +322,16 @@ impl Shared {
     async fn targets(&self, body: &[u8]) -> Answer {
         let asked: AboutTargets = serde_json::from_slice(body).map_err(|_| "InvalidParameter")?;
         let fronts: Vec<_> = self.balancer.shared.fronts().values().cloned().collect();
-        let front = fronts.into_iter().find(|front| front.id == asked.load_balancer_id);
-        let mut backends = front.ok_or("InvalidParameter.LBIdNotFound")?.backends().await;
-        backends.retain(|backend| asked.port.is_none_or(|port| port == backend.port));
+        let of_balancer: Vec<_> = fronts.iter().filter(|front| front.id == asked.load_balancer_id).collect();
+        if of_balancer.is_empty() {
+            return Err("InvalidParameter.LBIdNotFound");
+        }
+        let backends = of_balancer.into_iter().map(|front| front.backends());
+        let mut backends = futures::future::join_all(backends).await.concat();
+        backends.retain(|backend| asked.port.is_none_or(|port| port == backend.listener.port));
+        let keeps = *lock(&self.keeps);
+        let kept = backends.iter_mut().filter(|backend| Some(backend.listener) == keeps);
+        kept.for_each(|backend| backend.weight = UNWEIGHED);
         let listeners = listeners(&backends);
         Ok((Said::Targets(backends), json!({"Listeners": listeners})))
     }
@@ -348,76 +364,9 @@ impl Shared {
     }
 }
 
-/// Two listeners a port: the one that the lab's balancer has, and one for UDP with the same number, as of another Service
-/// that shares the load balancer and goes on sending whatever happens to ours.
-fn listeners(backends: &[Backend]) -> Vec<Value> {
-    let ports: BTreeSet<u16> = backends.iter().map(|backend| backend.port).collect();
-    let of_port = |port: u16| {
-        let all = backends.iter().filter(move |backend| backend.port == port);
-        let ours: Vec<_> = all.clone().map(|backend| target(backend, backend.weight)).collect();
-        let others: Vec<_> = all.map(|backend| target(backend, UNWEIGHED)).collect();
-        [listener("UDP", port, &others), listener("TCP", port, &ours)]
-    };
-    ports.into_iter().flat_map(of_port).collect()
-}
-
-fn listener(protocol: &str, port: u16, targets: &[Value]) -> Value {
-    json!({
-        "ListenerId": format!("lbl-{protocol}{port}"),
-        "Protocol": protocol,
-        "Port": port,
-        "EndPort": null,
-        "Rules": null,
-        "Targets": targets,
-    })
-}
-
-fn target(backend: &Backend, weight: u16) -> Value {
-    json!({
-        "Type": "ENI",
-        "InstanceId": "",
-        "Port": backend.address.port(),
-        "Weight": weight,
-        "PublicIpAddresses": null,
-        "PrivateIpAddresses": [backend.address.ip()],
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::balancer::ServiceName;
-
-    fn backend(port: u16, host: u8, weight: u16) -> Backend {
-        Backend {
-            service: ServiceName { namespace: "shop".to_owned(), name: "web".to_owned() },
-            port,
-            pod: format!("web-{host}"),
-            uid: format!("uid-{host}"),
-            address: SocketAddr::from(([10, 0, 0, host], 8080)),
-            weight,
-            sessions: 0,
-        }
-    }
-
-    #[test]
-    fn each_port_has_a_listener_with_the_weights_in_force_and_one_of_another_service() {
-        let found = listeners(&[backend(80, 1, 0), backend(80, 2, 10), backend(443, 1, 7)]);
-        let shown: Vec<_> = found
-            .iter()
-            .map(|listener| {
-                let targets = listener["Targets"].as_array().unwrap().iter();
-                let targets: Vec<_> = targets
-                    .map(|target| format!("{}={}", target["PrivateIpAddresses"][0], target["Weight"]))
-                    .collect();
-                format!("{}/{} {}", listener["Protocol"], listener["Port"], targets.join(" "))
-            })
-            .collect();
-        assert_eq!(
-            shown.join("; ").replace('"', ""),
-            "UDP/80 10.0.0.1=10 10.0.0.2=10; TCP/80 10.0.0.1=0 10.0.0.2=10; UDP/443 10.0.0.1=10; TCP/443 10.0.0.1=7"
-        );
-    }
 
     #[test]
     fn a_backend_is_known_by_all_five_dimensions_and_by_no_others() {

@@ -3,15 +3,18 @@
 use std::{
     collections::BTreeMap,
     net::{IpAddr, Ipv4Addr},
-    path::PathBuf,
-    sync::atomic::{AtomicU16, Ordering},
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU16, Ordering},
+    },
 };
 
 use tokio::sync::{Mutex, Notify};
 
 use super::{
-    Backend, ServiceName,
-    haproxy::Haproxy,
+    Backend, Listener, ServiceName, Transport,
+    haproxy::{Haproxy, SlotState},
     slots::{Slots, Step},
     wanted::Wanted,
 };
@@ -31,25 +34,32 @@ pub(super) struct Front {
 
 struct Running {
     haproxy: Haproxy,
-    listeners: BTreeMap<u16, Slots>,
+    listeners: BTreeMap<Listener, Slots>,
 }
 
 impl Front {
-    /// A balancer that does not run yet, with an address and an id that no other one in this process has. Its files go to a
-    /// folder in `directory`.
-    pub(super) fn new(name: ServiceName, directory: &std::path::Path) -> Self {
+    /// A balancer that does not run yet. Its files go to a folder in `directory`. `existing`: the id of the one that it is
+    /// to be a part of; the cloud's must be there before, here the first Service that names it brings it. Without one its
+    /// address and its id are such as no other in this process has.
+    pub(super) fn new(
+        name: ServiceName,
+        existing: Option<String>,
+        others: &BTreeMap<ServiceName, Arc<Self>>,
+        directory: &Path,
+    ) -> Self {
         static NEXT: AtomicU16 = AtomicU16::new(1);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let [high, low] = number.to_be_bytes();
-        let address = IpAddr::V4(Ipv4Addr::new(127, 77, high, low));
-        let id = format!("lb-{number:08x}");
+        let id = existing.unwrap_or_else(|| format!("lb-{number:08x}"));
+        let shared = others.values().find(|other| other.id == id);
+        let address = shared.map_or(IpAddr::V4(Ipv4Addr::new(127, 77, high, low)), |other| other.address);
         let directory = directory.join(format!("{number}"));
         Self { name, address, id, changed: Notify::new(), directory, running: Mutex::default() }
     }
 
     /// Makes the balancer do what is wanted, and returns what that changed, by listener. A new set of ports is a
     /// new process, which ends the connections of the old one.
-    pub(super) async fn apply(&self, wanted: &Wanted) -> Result<Vec<(u16, Step)>, LabError> {
+    pub(super) async fn apply(&self, wanted: &Wanted) -> Result<Vec<(Listener, Step)>, LabError> {
         let mut running = self.running.lock().await;
         // Taken out, so that after an error the next sync begins from nothing instead of from a guess.
         let same_ports = |running: &Running| running.listeners.keys().eq(wanted.keys());
@@ -58,22 +68,28 @@ impl Front {
             None => self.start(wanted).await?,
         };
         let mut done = Vec::new();
-        for (port, members) in wanted {
-            let Some(slots) = balancer.listeners.get_mut(port) else { continue };
+        for (listener, members) in wanted {
+            let Some(slots) = balancer.listeners.get_mut(listener) else { continue };
             let steps = slots.take(members);
-            let listener = format!("p{port}");
-            let commands: Vec<_> = steps.iter().flat_map(|step| step.commands(&listener)).collect();
-            balancer.haproxy.change(&commands).await.at(&self.directory)?;
-            done.extend(steps.into_iter().map(|step| (*port, step)));
+            match listener.transport {
+                Transport::Tcp => {
+                    let proxy = format!("p{}", listener.port);
+                    let commands: Vec<_> = steps.iter().flat_map(|step| step.commands(&proxy)).collect();
+                    balancer.haproxy.change(&commands).await.at(&self.directory)?;
+                }
+                Transport::Udp => {}
+            }
+            done.extend(steps.into_iter().map(|step| (*listener, step)));
         }
         *running = Some(balancer);
         Ok(done)
     }
 
     async fn start(&self, wanted: &Wanted) -> Result<Running, LabError> {
-        let ports: Vec<_> = wanted.keys().copied().collect();
+        let carried = wanted.keys().filter(|listener| listener.transport == Transport::Tcp);
+        let ports: Vec<_> = carried.map(|listener| listener.port).collect();
         let haproxy = Haproxy::start(&self.directory, self.address, &ports).await?;
-        let listeners = ports.into_iter().map(|port| (port, Slots::default())).collect();
+        let listeners = wanted.keys().map(|listener| (*listener, Slots::default())).collect();
         Ok(Running { haproxy, listeners })
     }
 
@@ -81,20 +97,25 @@ impl Front {
     pub(super) async fn backends(&self) -> Vec<Backend> {
         let running = self.running.lock().await;
         let Some(running) = running.as_ref() else { return Vec::new() };
-        let states = running.haproxy.slots().await.unwrap_or_default();
+        let Ok(states) = running.haproxy.slots().await else { return Vec::new() };
         let mut backends = Vec::new();
-        for (port, slots) in &running.listeners {
+        for (listener, slots) in &running.listeners {
             for (slot, occupant) in slots.occupants() {
-                let of_slot = |state: &&super::haproxy::SlotState| state.port == *port && state.slot == slot;
-                let Some(state) = states.iter().find(of_slot) else { continue };
+                let of_slot = |state: &&SlotState| state.port == listener.port && state.slot == slot;
+                let state = match listener.transport {
+                    Transport::Tcp => states.iter().find(of_slot).map(|it| (it.weight, it.sessions)),
+                    // Nobody but this controller ever had a hand in it.
+                    Transport::Udp => Some((occupant.weight, 0)),
+                };
+                let Some((weight, sessions)) = state else { continue };
                 backends.push(Backend {
                     service: self.name.clone(),
-                    port: *port,
+                    listener: *listener,
                     pod: occupant.pod.clone(),
                     uid: occupant.uid.clone(),
                     address: occupant.address,
-                    weight: state.weight,
-                    sessions: state.sessions,
+                    weight,
+                    sessions,
                 });
             }
         }

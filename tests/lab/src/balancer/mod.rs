@@ -1,8 +1,9 @@
 //! The cloud's load balancer, with the controller that keeps it in step with the cluster as Tencent's does.
 //!
 //! Each Service of type `LoadBalancer` gets a balancer of its own, as in the cloud: one `HAProxy` on an address
-//! 127.77.y.z, with a listener for each TCP port, whose backends are the pods themselves ("direct access").
-//! A pod at weight 0 gets no new connections and keeps those it has.
+//! 127.77.y.z, with a listener for each port, whose backends are the pods themselves ("direct access").
+//! A pod at weight 0 gets no new connections and keeps those it has. Services that name the same existing balancer share
+//! its address and its id, and each has its own listeners there, which are synced with that Service alone.
 //!
 //! The controller lags. A change waits in its queue for half of the lag, then the sync begins: stamp, reading of
 //! the Service, the other half of the lag as the call to the cloud, the change of the balancer, stamp. What
@@ -11,6 +12,7 @@
 pub mod cloud_api;
 mod front;
 mod haproxy;
+mod listener;
 mod service;
 mod serving;
 mod slots;
@@ -36,6 +38,8 @@ use tokio::{sync::watch as watched, task::JoinHandle};
 use tokio_util::task::AbortOnDropHandle;
 
 use front::Front;
+pub use listener::{Listener, Transport};
+pub(crate) use service::EXISTING;
 pub use service::{Cloud, ServiceName};
 pub use serving::{Serving, serving};
 pub use slots::Change;
@@ -96,8 +100,8 @@ pub enum Fault {
 pub struct Backend {
     /// The Service.
     pub service: ServiceName,
-    /// Port of the listener, as the Service declares it.
-    pub port: u16,
+    /// The listener.
+    pub listener: Listener,
     /// Name of the pod.
     pub pod: String,
     /// Its uid.
@@ -119,8 +123,8 @@ pub struct Applied {
     pub at: Timestamp,
     /// The Service.
     pub service: ServiceName,
-    /// Port of the listener.
-    pub port: u16,
+    /// The listener.
+    pub listener: Listener,
     /// Name of the pod.
     pub pod: String,
     /// Its uid.

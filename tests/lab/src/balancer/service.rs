@@ -22,6 +22,8 @@ const PREFIXES: [&str; 2] = ["service.cloud.tencent.com/", "kubernetes.io/elb."]
 const ELB_CLASS: &str = "kubernetes.io/elb.class";
 /// On a Service of Tencent's: the id of its balancer.
 const BALANCER: &str = "service.kubernetes.io/loadbalance-id";
+/// On a Service of Tencent's: the id of the balancer that it is to share, instead of having one of its own.
+pub(crate) const EXISTING: &str = "service.kubernetes.io/tke-existed-lbid";
 const SYNC_BEGIN: &str = "service.cloud.tencent.com/sync-begin-time";
 const SYNC_END: &str = "service.cloud.tencent.com/sync-end-time";
 /// On a pod: its weight, where the Service has none for it.
@@ -110,6 +112,11 @@ pub(super) struct Read {
     pub(super) slices: Vec<EndpointSlice>,
     /// Weights that pods of the namespace have by themselves, by uid and as they are written.
     pub(super) pods: BTreeMap<String, String>,
+}
+
+/// The id of the balancer that a Service is to share.
+pub(super) fn existing(service: &Service) -> Option<String> {
+    service.metadata.annotations.as_ref()?.get(EXISTING).cloned()
 }
 
 /// The weight that a pod has by itself, if any, with the pod's uid.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use super::{Applied, Change, ServiceName};
+use super::{Applied, Change, Listener, ServiceName};
 
 /// How many pods a listener sends new connections to, from a moment on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,8 +14,8 @@ pub struct Serving {
     pub at: Timestamp,
     /// The Service.
     pub service: ServiceName,
-    /// Port of the listener.
-    pub port: u16,
+    /// The listener.
+    pub listener: Listener,
     /// Pods with a weight.
     pub pods: usize,
 }
@@ -23,10 +23,10 @@ pub struct Serving {
 /// One entry for each time that a listener was changed. What is done in one sync counts as done at once.
 #[must_use]
 pub fn serving(log: &[Applied]) -> Vec<Serving> {
-    let mut weighed: BTreeMap<(&ServiceName, u16), BTreeSet<&str>> = BTreeMap::new();
+    let mut weighed: BTreeMap<(&ServiceName, Listener), BTreeSet<&str>> = BTreeMap::new();
     let mut counts: Vec<Serving> = Vec::new();
     for applied in log {
-        let pods = weighed.entry((&applied.service, applied.port)).or_default();
+        let pods = weighed.entry((&applied.service, applied.listener)).or_default();
         match applied.change {
             Change::Added { weight: 0 } | Change::Weight { to: 0, .. } | Change::Removed => {
                 pods.remove(applied.uid.as_str());
@@ -38,11 +38,12 @@ pub fn serving(log: &[Applied]) -> Vec<Serving> {
         let now = Serving {
             at: applied.at,
             service: applied.service.clone(),
-            port: applied.port,
+            listener: applied.listener,
             pods: pods.len(),
         };
-        let same_sync =
-            |last: &&mut Serving| (last.at, &last.service, last.port) == (now.at, &now.service, now.port);
+        let same_sync = |last: &&mut Serving| {
+            (last.at, &last.service, last.listener) == (now.at, &now.service, now.listener)
+        };
         match counts.iter_mut().rev().take_while(|last| last.at == now.at).find(|last| same_sync(last)) {
             Some(last) => *last = now,
             None => counts.push(now),
@@ -59,11 +60,11 @@ mod tests {
         let at = Timestamp::from_second(second).unwrap();
         let service = ServiceName { namespace: "shop".to_owned(), name: "web".to_owned() };
         let (pod, uid) = (pod.to_owned(), format!("uid-of-{pod}"));
-        Applied { noticed: at, at, service, port, pod, uid, change }
+        Applied { noticed: at, at, service, listener: Listener::tcp(port), pod, uid, change }
     }
 
     fn pods(log: &[Applied]) -> Vec<(u16, usize)> {
-        serving(log).into_iter().map(|count| (count.port, count.pods)).collect()
+        serving(log).into_iter().map(|count| (count.listener.port, count.pods)).collect()
     }
 
     #[test]

@@ -161,11 +161,11 @@ async fn change(
 ) -> Result<(), LabError> {
     let steps = front.apply(&wanted).await?;
     let at = clock::now();
-    shared.record(steps.into_iter().map(|(port, step)| Applied {
+    shared.record(steps.into_iter().map(|(listener, step)| Applied {
         noticed,
         at,
         service: front.name.clone(),
-        port,
+        listener,
         pod: step.pod,
         uid: step.uid,
         change: step.change,

@@ -10,6 +10,7 @@ use k8s_openapi::api::{
     discovery::v1::{Endpoint, EndpointSlice},
 };
 
+use super::Listener;
 use super::service::{Cloud, POD_WEIGHT, Read};
 use super::weights::{BadAnnotation, BadWeights, Weights, of_pod};
 
@@ -27,8 +28,8 @@ pub(super) struct Member {
     pub(super) terminating: bool,
 }
 
-/// Every listener by its port, with its members.
-pub(super) type Wanted = BTreeMap<u16, Members>;
+/// Every listener with its members.
+pub(super) type Wanted = BTreeMap<Listener, Members>;
 
 /// Ready pods with the weight that the Service's annotation gives them, or their own, pods on their way out with 0,
 /// no others.
@@ -41,8 +42,9 @@ pub(super) fn wanted(read: &Read) -> Result<Wanted, BadAnnotation> {
         Some(value) => Weights::parse(value).map_err(|why| BadAnnotation { annotation, why })?,
         None => Weights::default(),
     };
-    let mut wanted: Wanted =
-        ports(service).map(|(port, declared)| (port, members(port, declared, slices, &weights))).collect();
+    let mut wanted: Wanted = listeners(service)
+        .map(|(listener, declared)| (listener, members(listener, declared, slices, &weights)))
+        .collect();
     let bad = |why| BadAnnotation { annotation: POD_WEIGHT, why };
     for (uid, member) in wanted.values_mut().flatten() {
         let Some(own) = pods.get(uid) else { continue };
@@ -57,14 +59,25 @@ pub(super) fn wanted(read: &Read) -> Result<Wanted, BadAnnotation> {
     Ok(wanted)
 }
 
-/// The TCP ports of a Service; the lab's balancer knows no other protocol.
-pub(super) fn ports(service: &Service) -> impl Iterator<Item = (u16, &ServicePort)> {
+/// The ports of a Service as listeners. Of SCTP the lab's balancer knows nothing.
+pub(super) fn listeners(service: &Service) -> impl Iterator<Item = (Listener, &ServicePort)> {
     let declared = service.spec.iter().flat_map(|spec| spec.ports.iter().flatten());
-    let tcp = declared.filter(|port| port.protocol.as_deref().is_none_or(|protocol| protocol == "TCP"));
-    tcp.filter_map(|port| Some((u16::try_from(port.port).ok()?, port)))
+    declared.filter_map(|declared| {
+        let port = u16::try_from(declared.port).ok()?;
+        match declared.protocol.as_deref() {
+            None | Some("TCP") => Some((Listener::tcp(port), declared)),
+            Some("UDP") => Some((Listener::udp(port), declared)),
+            Some(_) => None,
+        }
+    })
 }
 
-fn members(port: u16, declared: &ServicePort, slices: &[EndpointSlice], weights: &Weights) -> Members {
+fn members(
+    listener: Listener,
+    declared: &ServicePort,
+    slices: &[EndpointSlice],
+    weights: &Weights,
+) -> Members {
     let name = declared.name.as_deref().unwrap_or_default();
     let mut members = Members::new();
     for slice in slices {
@@ -73,7 +86,7 @@ fn members(port: u16, declared: &ServicePort, slices: &[EndpointSlice], weights:
         let Some(target) = of_name.find_map(|port| u16::try_from(port.port?).ok()) else { continue };
         members.extend(slice.endpoints.iter().filter_map(|endpoint| {
             let (uid, mut member) = member(endpoint, target)?;
-            member.weight = if member.terminating { 0 } else { weights.of(port, &member.pod) };
+            member.weight = if member.terminating { 0 } else { weights.of(listener, &member.pod) };
             Some((uid, member))
         }));
     }
@@ -133,19 +146,25 @@ mod tests {
         serde_json::from_value(json!({
             "addressType": "IPv4",
             "endpoints": endpoints,
-            "ports": [{"name": "http", "port": 8080}, {"name": "admin", "port": 9001}],
+            "ports": [
+                {"name": "http", "port": 8080},
+                {"name": "admin", "port": 9001},
+                {"name": "dns", "port": 5353, "protocol": "UDP"},
+            ],
         }))
         .unwrap()
     }
 
     #[test]
-    fn each_tcp_port_is_a_listener_on_the_resolved_target_port() {
+    fn each_port_is_a_listener_on_the_resolved_target_port() {
         let slices = [slice(&[endpoint("web-1", &json!({"ready": true}))])];
         let wanted = wanted(&service(None), &slices).unwrap();
-        assert_eq!(wanted.keys().copied().collect::<Vec<_>>(), [80, 9000]);
-        assert_eq!(wanted[&80]["uid-1"].address, "10.0.0.1:8080".parse().unwrap());
-        assert_eq!(wanted[&9000]["uid-1"].address, "10.0.0.1:9001".parse().unwrap());
-        assert_eq!(wanted[&80]["uid-1"].weight, 10);
+        let listeners: Vec<_> = wanted.keys().map(Listener::to_string).collect();
+        assert_eq!(listeners, ["53/UDP", "80/TCP", "9000/TCP"]);
+        assert_eq!(wanted[&Listener::udp(53)]["uid-1"].address, "10.0.0.1:5353".parse().unwrap());
+        assert_eq!(wanted[&Listener::tcp(80)]["uid-1"].address, "10.0.0.1:8080".parse().unwrap());
+        assert_eq!(wanted[&Listener::tcp(9000)]["uid-1"].address, "10.0.0.1:9001".parse().unwrap());
+        assert_eq!(wanted[&Listener::tcp(80)]["uid-1"].weight, 10);
     }
 
     #[test]
@@ -157,7 +176,7 @@ mod tests {
         ])];
         let wanted = wanted(&service(None), &slices).unwrap();
         let weights: Vec<_> =
-            wanted[&80].values().map(|member| (member.pod.as_str(), member.weight)).collect();
+            wanted[&Listener::tcp(80)].values().map(|member| (member.pod.as_str(), member.weight)).collect();
         assert_eq!(weights, [("web-1", 0), ("web-3", 10)]);
     }
 
@@ -167,8 +186,11 @@ mod tests {
         let slices = [slice(&[endpoint("web-1", &ready)]), slice(&[endpoint("web-2", &ready)])];
         let weights = r#"{"defaultWeight":7,"groups":[{"key":{"proto":"TCP","port":80},"statefulSets":[{"name":"web","weights":[{"weight":0,"podIndexes":[2]}]}]}]}"#;
         let wanted = wanted(&service(Some(weights)), &slices).unwrap();
-        assert_eq!((wanted[&80]["uid-1"].weight, wanted[&80]["uid-2"].weight), (7, 0));
-        assert_eq!(wanted[&9000]["uid-2"].weight, 7);
+        assert_eq!(
+            (wanted[&Listener::tcp(80)]["uid-1"].weight, wanted[&Listener::tcp(80)]["uid-2"].weight),
+            (7, 0)
+        );
+        assert_eq!(wanted[&Listener::tcp(9000)]["uid-2"].weight, 7);
     }
 
     #[test]
@@ -178,7 +200,7 @@ mod tests {
         let weight = |annotations: Value| {
             let mut service = service(None);
             service.metadata.annotations = serde_json::from_value(annotations).unwrap();
-            wanted(&service, &slices).unwrap()[&80]["uid-1"].weight
+            wanted(&service, &slices).unwrap()[&Listener::tcp(80)]["uid-1"].weight
         };
         let (ours, theirs) = (Cloud::Huawei.weights(), Cloud::Tencent.weights());
         let (class, value) = Cloud::Huawei.annotation();
@@ -204,7 +226,7 @@ mod tests {
             super::wanted(&Read { service, slices: slices.clone(), pods: pods.into() })
         };
         let wanted = weighed(service(None), "0").unwrap();
-        let weights: Vec<_> = wanted[&9000].values().map(|member| member.weight).collect();
+        let weights: Vec<_> = wanted[&Listener::tcp(9000)].values().map(|member| member.weight).collect();
         assert_eq!(weights, [0, 10, 0]);
         assert!(weighed(service(None), "ten").unwrap_err().to_string().contains("`ten` is not a weight"));
         let both = weighed(service(Some("{}")), "0").unwrap_err().to_string();

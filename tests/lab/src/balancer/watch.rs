@@ -16,15 +16,16 @@ use kube::{
 };
 
 use super::{
-    Shared,
+    Shared, Transport,
     front::Front,
-    service::{ServiceName, weight_of},
+    service::{ServiceName, existing, weight_of},
     sync, wanted,
 };
 
 /// What was seen of a Service.
 enum Seen {
-    WantsBalancer,
+    /// A part of the one with this id, or one of its own.
+    WantsBalancer(Option<String>),
     WantsNone,
     EndpointsChanged,
 }
@@ -61,11 +62,14 @@ async fn services(shared: Arc<Shared>) {
     while let Some((name, seen)) = seen.next().await {
         let known = shared.fronts().get(&name).cloned();
         match seen {
-            Seen::WantsBalancer => {
+            Seen::WantsBalancer(existing) => {
                 // A controller that was stopped has left it running.
-                let front = known.unwrap_or_else(|| Arc::new(Front::new(name.clone(), &shared.directory)));
+                let front = known.unwrap_or_else(|| {
+                    let mut fronts = shared.fronts();
+                    let front = Front::new(name.clone(), existing, &fronts, &shared.directory);
+                    Arc::clone(fronts.entry(name.clone()).or_insert(Arc::new(front)))
+                });
                 front.changed.notify_one();
-                shared.fronts().insert(name.clone(), Arc::clone(&front));
                 syncs.entry(name).or_insert_with(|| sync::start(Arc::clone(&shared), front));
             }
             Seen::EndpointsChanged => known.iter().for_each(|front| front.changed.notify_one()),
@@ -92,8 +96,12 @@ fn of_service(event: Event<Service>) -> Option<(ServiceName, Seen)> {
     match event {
         Event::Apply(service) | Event::InitApply(service) => {
             let kind = service.spec.as_ref().and_then(|spec| spec.type_.as_deref());
-            let wants = kind == Some("LoadBalancer") && wanted::ports(&service).next().is_some();
-            Some((ServiceName::of(&service)?, if wants { Seen::WantsBalancer } else { Seen::WantsNone }))
+            let mut listeners = wanted::listeners(&service);
+            // HAProxy does not run without one that it carries.
+            let carried = listeners.any(|(listener, _)| listener.transport == Transport::Tcp);
+            let wants = kind == Some("LoadBalancer") && carried;
+            let seen = if wants { Seen::WantsBalancer(existing(&service)) } else { Seen::WantsNone };
+            Some((ServiceName::of(&service)?, seen))
         }
         Event::Delete(service) => Some((ServiceName::of(&service)?, Seen::WantsNone)),
         Event::Init | Event::InitDone => None,

@@ -4,6 +4,8 @@
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use super::Listener;
+
 /// The weight of a backend of which nobody said anything (the cloud's own default).
 const DEFAULT: u16 = 10;
 
@@ -100,13 +102,14 @@ impl Weights {
         }
     }
 
-    /// The weight of a pod on the listener of a TCP port. Where several entries name it, the first one holds.
-    pub(super) fn of(&self, port: u16, pod: &str) -> u16 {
+    /// The weight of a pod on a listener. Where several entries name it, the first one holds.
+    pub(super) fn of(&self, listener: Listener, pod: &str) -> u16 {
         let listed = member(pod).and_then(|(set, ordinal)| {
-            let of_port = |key: &Key| key.port == port && key.proto.eq_ignore_ascii_case("TCP");
+            let Listener { port, transport } = listener;
+            let is_its = |key: &Key| key.port == port && key.proto.eq_ignore_ascii_case(transport.name());
             self.groups
                 .iter()
-                .filter(|group| of_port(&group.key))
+                .filter(|group| is_its(&group.key))
                 .flat_map(|group| &group.stateful_sets)
                 .filter(|entry| entry.name == set)
                 .flat_map(|entry| &entry.weights)
@@ -137,20 +140,27 @@ mod tests {
         {"key":{"proto":"TCP","port":8080},"statefulSets":[{"name":"web","weights":[{"weight":5,"podIndexes":[0]}]}]}]}"#;
 
     #[test]
-    fn a_listed_ordinal_has_its_weight_on_that_port_only() {
+    fn a_listed_ordinal_has_its_weight_on_that_listener_only() {
         let weights = Weights::parse(TWO_PORTS).unwrap();
-        assert_eq!((weights.of(80, "web-0"), weights.of(8080, "web-0")), (0, 5));
-        assert_eq!((weights.of(80, "web-2"), weights.of(8080, "web-2")), (0, 20));
+        assert_eq!(
+            (weights.of(Listener::tcp(80), "web-0"), weights.of(Listener::tcp(8080), "web-0")),
+            (0, 5)
+        );
+        assert_eq!(
+            (weights.of(Listener::tcp(80), "web-2"), weights.of(Listener::tcp(8080), "web-2")),
+            (0, 20)
+        );
+        assert_eq!(weights.of(Listener::udp(80), "web-0"), 20);
     }
 
     #[test]
     fn all_others_have_the_default() {
         let weights = Weights::parse(TWO_PORTS).unwrap();
         for pod in ["web-1", "other-0", "my-web-0", "web-00x", "lonely"] {
-            assert_eq!(weights.of(80, pod), 20, "{pod}");
+            assert_eq!(weights.of(Listener::tcp(80), pod), 20, "{pod}");
         }
-        assert_eq!(Weights::default().of(80, "web-0"), 10);
-        assert_eq!(Weights::parse("{}").unwrap().of(80, "web-0"), 10);
+        assert_eq!(Weights::default().of(Listener::tcp(80), "web-0"), 10);
+        assert_eq!(Weights::parse("{}").unwrap().of(Listener::tcp(80), "web-0"), 10);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use k8s_openapi::api::{apps::v1::StatefulSet, core::v1::Service};
 use serde_json::{Value, json};
 
-use crate::balancer::Cloud;
+use crate::balancer::{Cloud, EXISTING};
 
 /// Who replaces the pods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,8 +35,12 @@ const SERVING: (&str, &str) = ("serving", "true");
 pub struct AppService {
     /// Its name.
     pub name: String,
-    /// Its ports, each to the same port of the pods.
+    /// Its ports for TCP, each to the same port of the pods.
     pub ports: Vec<u16>,
+    /// Its ports for UDP, on which the pods do not listen: the balancer sends nothing there.
+    pub udp: Vec<u16>,
+    /// Id of the balancer that it shares with others, if it is to have none of its own.
+    pub existing: Option<String>,
     /// The lb-rs-weight that its owner has put on it, if any.
     pub weights: Option<String>,
     /// How clients reach it.
@@ -54,6 +58,8 @@ impl AppService {
         Self {
             name: name.to_owned(),
             ports: ports.to_vec(),
+            udp: Vec::new(),
+            existing: None,
             weights: None,
             reached: Reached::LoadBalancer,
             cloud: Cloud::Tencent,
@@ -224,11 +230,15 @@ impl App {
         if let Some(weights) = &service.weights {
             annotations["service.cloud.tencent.com/lb-rs-weight"] = json!(weights);
         }
+        if let Some(id) = &service.existing {
+            annotations[EXISTING] = json!(id);
+        }
         let mut selector = json!({"app": self.name});
         if service.by_label {
             selector[SERVING.0] = json!(SERVING.1);
         }
-        let ports: Vec<_> = service.ports.iter().map(port).collect();
+        let udp = |port: &u16| json!({"name": format!("u{port}"), "port": port, "protocol": "UDP"});
+        let ports: Vec<_> = service.ports.iter().map(port).chain(service.udp.iter().map(udp)).collect();
         let spec = match service.reached {
             // The balancer goes to the pods themselves.
             Reached::LoadBalancer => json!({"type": "LoadBalancer", "allocateLoadBalancerNodePorts": false,

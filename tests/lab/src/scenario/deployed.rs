@@ -115,7 +115,7 @@ impl<'a> Deployed<'a> {
         Ok(self.api::<Service>().get(name).await?)
     }
 
-    /// All its listeners, for a load. Those of a Service that has no address yet are not among them.
+    /// All its listeners for TCP, for a load. Those of a Service that has no address yet are not among them.
     #[must_use]
     pub fn targets(&self) -> Vec<Target> {
         let mut targets = self.inside.clone();
@@ -147,7 +147,7 @@ impl<'a> Deployed<'a> {
     /// When that takes longer than [`Self::LIMIT`].
     pub async fn in_rotation(&self) -> Result<(), ScenarioError> {
         let balanced = self.app.services.iter().filter(|service| service.reached == Reached::LoadBalancer);
-        let listeners: usize = balanced.map(|service| service.ports.len()).sum();
+        let listeners: usize = balanced.map(|service| service.ports.len() + service.udp.len()).sum();
         until("all pods are in rotation", Self::LIMIT, async || {
             let pods = self.pods().await?;
             let ready: BTreeSet<_> =
