@@ -241,7 +241,7 @@ fn left_together(run: &Run) -> Result<(), Failed> {
         let left = its.filter(|one| matches!(one.change, Change::Weight { to: 0, .. }));
         let mut moments: BTreeMap<&str, BTreeSet<_>> = BTreeMap::new();
         for one in left {
-            moments.entry(&one.service.name).or_default().insert(one.at);
+            moments.entry(&one.owner.name).or_default().insert(one.at);
         }
         if moments.len() != 2 || moments.values().any(|at| at.len() != 1) {
             return Err(format!("{} did not leave together: {moments:?}", deletion.pod).into());

@@ -339,7 +339,7 @@ pub async fn uids(app: &Deployed<'_>) -> Result<BTreeMap<String, String>, Scenar
 pub async fn serve(stage: &Stage, namespace: &str, pods: usize) -> Result<(), ScenarioError> {
     until("the balancer has the surge", Duration::from_mins(1), async || {
         let backends = stage.balancer().backends().await;
-        let serving = backends.iter().filter(|one| one.service.namespace == namespace && one.weight > 0);
+        let serving = backends.iter().filter(|one| one.owner.namespace == namespace && one.weight > 0);
         let serving: BTreeSet<_> = serving.map(|one| &one.pod).collect();
         Ok(if serving.len() == pods { Ok(()) } else { Err(format!("{serving:?}")) })
     })

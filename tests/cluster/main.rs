@@ -82,7 +82,7 @@ fn cases() -> Vec<Case> {
         )),
         beside("connections on which nothing happens hold a drain, or are left out", idle::left_out),
         beside(
-            "weights on the pods themselves, for two load balancers, in batches of two",
+            "weights on the pods themselves, for two load balancers and an Ingress, in batches of two",
             pod_weights::by_pod,
         ),
         beside("a pod that was not replaced gets its own weight back", pod_weights::put_back),

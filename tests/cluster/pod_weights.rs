@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use futures::future::{FutureExt, LocalBoxFuture};
 use kube::ResourceExt;
-use lab::balancer::{Behaviour, Fault};
+use lab::balancer::{Backend, Behaviour, Fault, Kind};
 use lab::load::Profile;
-use lab::scenario::{App, AppService, Deployed, ScenarioError, Stage};
+use lab::scenario::{App, AppService, Deployed, Run, ScenarioError, Stage};
 use libtest_mimic::Failed;
 use lossless_upgrade::api::LosslessUpgrade;
 use serde_json::{Value, json};
@@ -26,29 +26,55 @@ async fn none_is_weighed(app: &Deployed<'_>) -> Result<(), Failed> {
     Ok(())
 }
 
-/// The operator was let read of what version the cloud's controller is.
-async fn version_was_read(stage: &Stage) -> Result<(), Failed> {
+/// The operator was let read of what version each of the cloud's controllers is.
+async fn versions_were_read(stage: &Stage) -> Result<(), Failed> {
+    let log = tokio::fs::read_to_string(stage.cluster().audit_log()).await?;
+    for config in ["tke-service-controller-config", "tke-ingress-controller-config"] {
+        if !was_read(&log, config) {
+            return Err(format!("{config} was not read").into());
+        }
+    }
+    Ok(())
+}
+
+fn was_read(log: &str, config: &str) -> bool {
     let read = [
         ("/user/username", json!(OPERATOR)),
         ("/verb", json!("get")),
         ("/objectRef/namespace", json!("kube-system")),
-        ("/objectRef/name", json!("tke-service-controller-config")),
+        ("/objectRef/name", json!(config)),
         ("/responseStatus/code", json!(200)),
     ];
-    let log = tokio::fs::read_to_string(stage.cluster().audit_log()).await?;
     let mut events = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    if events.any(|event| read.iter().all(|(at, is)| event.pointer(at) == Some(is))) {
-        return Ok(());
-    }
-    Err("the version of the Service controller was not read".into())
+    events.any(|event| read.iter().all(|(at, is)| event.pointer(at) == Some(is)))
 }
 
-/// Two load balancers read the weight of each pod, and nothing is written on their Services.
+/// By the lab's own record: the balancer of the Ingress had each pod that went, and sent nothing new to it. That of the
+/// Services is asked of every run.
+fn left_the_ingress(run: &Run) -> Result<(), Failed> {
+    for deletion in &run.deletions {
+        let by_ingress = |backend: &&Backend| backend.owner.kind == Kind::Ingress;
+        let weights: Vec<_> = deletion.backends.iter().filter(by_ingress).map(|one| one.weight).collect();
+        if weights != [0] {
+            return Err(format!("{} went with {weights:?} behind the Ingress", deletion.pod).into());
+        }
+    }
+    Ok(())
+}
+
+/// The load balancers of two Services and that of an Ingress read the weight of each pod, and nothing is written on the
+/// Services.
 pub fn by_pod(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), Failed>> {
     async move {
-        let services = vec![AppService::new("nginx", &[80, 8080]), AppService::new("second", &[80])];
+        let services = vec![
+            AppService::new("nginx", &[80, 8080]),
+            AppService::new("second", &[80]),
+            AppService::behind_ingress("behind"),
+        ];
         let app = begin(stage, App { services, ..App::nginx("by-pod") }, |spec| {
-            spec["traffic"]["levers"] = json!([{"tkePod": {}}]);
+            // More than twice what the Ingress's balancer is behind: nothing else tells when it has followed.
+            let behind = json!({"ingressServices": ["behind"], "confirmAfter": "5s"});
+            spec["traffic"]["levers"] = json!([{"tkePod": behind}]);
             spec["batches"] = json!({"size": 2});
         })
         .await?;
@@ -60,9 +86,10 @@ pub fn by_pod(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), Faile
             })
             .await?;
         lossless(&run)?;
-        as_before(&app, "lab/nginx:v2", &[None, None]).await?;
+        left_the_ingress(&run)?;
+        as_before(&app, "lab/nginx:v2", &[None, None, None]).await?;
         none_is_weighed(&app).await?;
-        version_was_read(stage).await?;
+        versions_were_read(stage).await?;
         app.remove().await?;
         Ok(())
     }

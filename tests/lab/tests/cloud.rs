@@ -101,7 +101,7 @@ async fn annotate(stage: &Stage, value: Option<&str>) -> Result<Timestamp, Scena
 /// Weights of pod `nginx-0` by listener of the Service `nginx`.
 async fn weights(app: &Deployed<'_>) -> Vec<(u16, u16)> {
     let backends = app.backends().await;
-    let mine = backends.iter().filter(|backend| backend.service.name == "nginx" && backend.pod == "nginx-0");
+    let mine = backends.iter().filter(|backend| backend.owner.name == "nginx" && backend.pod == "nginx-0");
     mine.map(|backend| (backend.listener.port, backend.weight)).collect()
 }
 
@@ -126,7 +126,7 @@ fn detached(port: u16) -> String {
 
 async fn weights_of_the_start(app: &Deployed<'_>) -> Outcome {
     let backends = app.backends().await;
-    let other = backends.iter().filter(|backend| backend.service.name == "other");
+    let other = backends.iter().filter(|backend| backend.owner.name == "other");
     assert_eq!(other.map(|backend| backend.weight).collect::<Vec<_>>(), [30, 30]);
     assert_eq!(weights(app).await, [(80, 10), (8080, 10)]);
     Ok(())

@@ -290,7 +290,7 @@ impl Instance {
 impl Shared {
     /// None: nothing is counted there.
     fn place(&self, backend: &Backend) -> Option<Place> {
-        let vip = self.balancer.address(&backend.service)?;
+        let vip = self.balancer.address(&backend.owner)?;
         let Listener { port, transport } = backend.listener;
         (transport == Transport::Tcp).then_some(Place { vip, listener: port, address: backend.address })
     }

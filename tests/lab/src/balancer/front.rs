@@ -1,4 +1,4 @@
-//! The balancer of one Service: its `HAProxy` and who is in which slot.
+//! The balancer of one Service or Ingress: its `HAProxy` and who is in which slot.
 
 use std::{
     collections::BTreeMap,
@@ -13,20 +13,20 @@ use std::{
 use tokio::sync::{Mutex, Notify};
 
 use super::{
-    Backend, Listener, ServiceName, Transport,
+    Backend, Listener, Owner, Transport,
     haproxy::{Haproxy, SlotState},
     slots::{Slots, Step},
     wanted::Wanted,
 };
 use crate::error::{AtPath as _, LabError};
 
-/// The balancer of one Service.
+/// The balancer of one Service or Ingress.
 pub(super) struct Front {
-    pub(super) name: ServiceName,
+    pub(super) owner: Owner,
     pub(super) address: IpAddr,
     /// As the cloud knows it.
     pub(super) id: String,
-    /// Something of the Service or its slices may have changed.
+    /// Something of its owner or of the slices may have changed.
     pub(super) changed: Notify,
     directory: PathBuf,
     running: Mutex<Option<Running>>,
@@ -42,9 +42,9 @@ impl Front {
     /// to be a part of; the cloud's must be there before, here the first Service that names it brings it. Without one its
     /// address and its id are such as no other in this process has.
     pub(super) fn new(
-        name: ServiceName,
+        owner: Owner,
         existing: Option<String>,
-        others: &BTreeMap<ServiceName, Arc<Self>>,
+        others: &BTreeMap<Owner, Arc<Self>>,
         directory: &Path,
     ) -> Self {
         static NEXT: AtomicU16 = AtomicU16::new(1);
@@ -54,7 +54,7 @@ impl Front {
         let shared = others.values().find(|other| other.id == id);
         let address = shared.map_or(IpAddr::V4(Ipv4Addr::new(127, 77, high, low)), |other| other.address);
         let directory = directory.join(format!("{number}"));
-        Self { name, address, id, changed: Notify::new(), directory, running: Mutex::default() }
+        Self { owner, address, id, changed: Notify::new(), directory, running: Mutex::default() }
     }
 
     /// Makes the balancer do what is wanted, and returns what that changed, by listener. A new set of ports is a
@@ -109,7 +109,7 @@ impl Front {
                 };
                 let Some((weight, sessions)) = state else { continue };
                 backends.push(Backend {
-                    service: self.name.clone(),
+                    owner: self.owner.clone(),
                     listener: *listener,
                     pod: occupant.pod.clone(),
                     uid: occupant.uid.clone(),

@@ -8,11 +8,15 @@
 //! The controller lags. A change waits in its queue for half of the lag, then the sync begins: stamp, reading of
 //! the Service, the other half of the lag as the call to the cloud, the change of the balancer, stamp. What
 //! changes while a sync runs is in the next one. A write that changes nothing causes no sync.
+//!
+//! An Ingress gets one as well, which obeys its pods' weights and writes no stamps.
 
 pub mod cloud_api;
 mod front;
 mod haproxy;
+mod ingress;
 mod listener;
+mod owner;
 mod service;
 mod serving;
 mod slots;
@@ -39,8 +43,9 @@ use tokio_util::task::AbortOnDropHandle;
 
 use front::Front;
 pub use listener::{Listener, Transport};
+pub use owner::{Kind, Owner};
+pub use service::Cloud;
 pub(crate) use service::EXISTING;
-pub use service::{Cloud, ServiceName};
 pub use serving::{Serving, serving};
 pub use slots::Change;
 
@@ -77,8 +82,8 @@ struct Behaviours {
 }
 
 impl Behaviours {
-    fn towards(&self, service: &ServiceName) -> Behaviour {
-        self.of.get(&service.namespace).copied().unwrap_or(self.all)
+    fn towards(&self, owner: &Owner) -> Behaviour {
+        self.of.get(&owner.namespace).copied().unwrap_or(self.all)
     }
 }
 
@@ -98,8 +103,8 @@ pub enum Fault {
 /// One pod behind one listener, as the balancer has it at the moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Backend {
-    /// The Service.
-    pub service: ServiceName,
+    /// Whose balancer has it.
+    pub owner: Owner,
     /// The listener.
     pub listener: Listener,
     /// Name of the pod.
@@ -121,8 +126,8 @@ pub struct Applied {
     pub noticed: Timestamp,
     /// When `HAProxy` had made the change.
     pub at: Timestamp,
-    /// The Service.
-    pub service: ServiceName,
+    /// Whose balancer has it.
+    pub owner: Owner,
     /// The listener.
     pub listener: Listener,
     /// Name of the pod.
@@ -133,7 +138,7 @@ pub struct Applied {
     pub change: Change,
 }
 
-/// The balancers of all Services, and their controller. All of it ends when this is dropped.
+/// The balancers of all Services and Ingresses, and their controller. All of it ends when this is dropped.
 #[derive(Debug)]
 pub struct Balancer {
     shared: Arc<Shared>,
@@ -162,7 +167,7 @@ struct Shared {
     recorder: Recorder,
     directory: PathBuf,
     behaviour: watched::Sender<Behaviours>,
-    fronts: Mutex<BTreeMap<ServiceName, Arc<Front>>>,
+    fronts: Mutex<BTreeMap<Owner, Arc<Front>>>,
     log: Mutex<Vec<Applied>>,
 }
 
@@ -217,10 +222,10 @@ impl Balancer {
         });
     }
 
-    /// Where the balancer of a Service listens, once the controller has seen it.
+    /// Where the balancer of a Service or an Ingress listens, once the controller has seen it.
     #[must_use]
-    pub fn address(&self, service: &ServiceName) -> Option<IpAddr> {
-        self.shared.fronts().get(service).map(|front| front.address)
+    pub fn address(&self, owner: &Owner) -> Option<IpAddr> {
+        self.shared.fronts().get(owner).map(|front| front.address)
     }
 
     /// Every pod behind every listener, at this moment. A balancer that does not answer has none.
@@ -238,7 +243,7 @@ impl Balancer {
 }
 
 impl Shared {
-    fn fronts(&self) -> std::sync::MutexGuard<'_, BTreeMap<ServiceName, Arc<Front>>> {
+    fn fronts(&self) -> std::sync::MutexGuard<'_, BTreeMap<Owner, Arc<Front>>> {
         self.fronts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -1,6 +1,6 @@
 //! What the controller knows a Service by, and what it reads and writes of one.
 
-use std::{collections::BTreeMap, fmt};
+use std::collections::BTreeMap;
 
 use jiff::{
     Timestamp,
@@ -9,12 +9,18 @@ use jiff::{
 use k8s_openapi::api::{
     core::v1::{Pod, Service},
     discovery::v1::EndpointSlice,
+    networking::v1::Ingress,
 };
 use kube::{
     Api, Client,
     api::{ListParams, Patch, PatchParams},
 };
 use serde_json::{Value, json};
+
+use super::{
+    ingress::behind,
+    owner::{Kind, Owner, SERVICE_LABEL},
+};
 
 /// Prefixes of the annotations that the controller honours.
 const PREFIXES: [&str; 2] = ["service.cloud.tencent.com/", "kubernetes.io/elb."];
@@ -26,43 +32,10 @@ const BALANCER: &str = "service.kubernetes.io/loadbalance-id";
 pub(crate) const EXISTING: &str = "service.kubernetes.io/tke-existed-lbid";
 const SYNC_BEGIN: &str = "service.cloud.tencent.com/sync-begin-time";
 const SYNC_END: &str = "service.cloud.tencent.com/sync-end-time";
-/// On a pod: its weight, where the Service has none for it.
-pub(super) const POD_WEIGHT: &str = "service.cloud.tencent.com/custom-weight";
-/// Label by which an `EndpointSlice` says which Service it belongs to.
-const SERVICE_LABEL: &str = "kubernetes.io/service-name";
-
-/// Namespace and name of a Service.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ServiceName {
-    /// The namespace.
-    pub namespace: String,
-    /// The name.
-    pub name: String,
-}
-
-impl fmt::Display for ServiceName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.namespace, self.name)
-    }
-}
-
-impl ServiceName {
-    /// Of the Service itself.
-    pub(super) fn of(service: &Service) -> Option<Self> {
-        let metadata = &service.metadata;
-        Some(Self { namespace: metadata.namespace.clone()?, name: metadata.name.clone()? })
-    }
-
-    /// Of the Service whose slice this is.
-    pub(super) fn of_slice(slice: &EndpointSlice) -> Option<Self> {
-        let name = slice.metadata.labels.as_ref()?.get(SERVICE_LABEL)?;
-        Some(Self { namespace: slice.metadata.namespace.clone()?, name: name.clone() })
-    }
-
-    fn api(&self, client: &Client) -> Api<Service> {
-        Api::namespaced(client.clone(), &self.namespace)
-    }
-}
+/// On a pod: its weight in balancers of Services, where the Service has none for it.
+const POD_WEIGHT: &str = "service.cloud.tencent.com/custom-weight";
+/// The same in those of Ingresses. Neither counts for the other.
+const POD_WEIGHT_OF_INGRESS: &str = "ingress.cloud.tencent.com/custom-weight";
 
 /// Whose load balancer a Service asks for: one balancer here, that keeps the rules of either.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,9 +81,11 @@ pub(super) enum Stamp {
 /// A Service with its slices, read from the API server itself, not from a cache: so whatever was written before
 /// the second of a begin stamp is in what that sync read.
 pub(super) struct Read {
+    /// In front of the Service, if it is an Ingress's balancer.
+    pub(super) ingress: Option<Ingress>,
     pub(super) service: Service,
     pub(super) slices: Vec<EndpointSlice>,
-    /// Weights that pods of the namespace have by themselves, by uid and as they are written.
+    /// Weights that pods of the namespace have by themselves in balancers of this kind, by uid and as they are written.
     pub(super) pods: BTreeMap<String, String>,
 }
 
@@ -119,25 +94,45 @@ pub(super) fn existing(service: &Service) -> Option<String> {
     service.metadata.annotations.as_ref()?.get(EXISTING).cloned()
 }
 
-/// The weight that a pod has by itself, if any, with the pod's uid.
-pub(super) fn weight_of(pod: &Pod) -> Option<(String, String)> {
-    let weight = pod.metadata.annotations.as_ref()?.get(POD_WEIGHT)?;
-    Some((pod.metadata.uid.clone()?, weight.clone()))
+/// The annotation of a pod by which balancers of a kind weigh it.
+pub(super) const fn pod_weight(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Service => POD_WEIGHT,
+        Kind::Ingress => POD_WEIGHT_OF_INGRESS,
+    }
+}
+
+/// The weights that a pod has by itself, by the balancers that they are for.
+pub(super) fn own_weights(pod: &Pod) -> BTreeMap<Kind, String> {
+    let annotations = pod.metadata.annotations.as_ref();
+    let weight = |kind| Some((kind, annotations?.get(pod_weight(kind))?.clone()));
+    [Kind::Service, Kind::Ingress].into_iter().filter_map(weight).collect()
 }
 
 impl Read {
-    /// None when the Service is gone.
-    pub(super) async fn live(client: &Client, name: &ServiceName) -> kube::Result<Option<Self>> {
-        let Some(service) = name.api(client).get_opt(&name.name).await? else { return Ok(None) };
-        let slices: Api<EndpointSlice> = Api::namespaced(client.clone(), &name.namespace);
-        let of_service = ListParams::default().labels(&format!("{SERVICE_LABEL}={}", name.name));
+    /// None when the owner is gone, or the Service behind it.
+    pub(super) async fn live(client: &Client, owner: &Owner) -> kube::Result<Option<Self>> {
+        let (ingress, name) = match owner.kind {
+            Kind::Service => (None, owner.name.clone()),
+            Kind::Ingress => {
+                let all: Api<Ingress> = Api::namespaced(client.clone(), &owner.namespace);
+                let Some(ingress) = all.get_opt(&owner.name).await? else { return Ok(None) };
+                let Some(name) = behind(&ingress).map(str::to_owned) else { return Ok(None) };
+                (Some(ingress), name)
+            }
+        };
+        let Some(service) = api(client, owner).get_opt(&name).await? else { return Ok(None) };
+        let slices: Api<EndpointSlice> = Api::namespaced(client.clone(), &owner.namespace);
+        let of_service = ListParams::default().labels(&format!("{SERVICE_LABEL}={name}"));
         let slices = slices.list(&of_service).await?.items;
-        let pods: Api<Pod> = Api::namespaced(client.clone(), &name.namespace);
+        let pods: Api<Pod> = Api::namespaced(client.clone(), &owner.namespace);
         let pods = match Cloud::of(&service) {
             Cloud::Tencent => pods.list(&ListParams::default()).await?.items,
             Cloud::Huawei => Vec::new(),
         };
-        Ok(Some(Self { service, slices, pods: pods.iter().filter_map(weight_of).collect() }))
+        let weight = |pod: &Pod| Some((pod.metadata.uid.clone()?, own_weights(pod).remove(&owner.kind)?));
+        let pods = pods.iter().filter_map(weight).collect();
+        Ok(Some(Self { ingress, service, slices, pods }))
     }
 
     /// All that a sync depends on: another fingerprint, another sync. The controller's own stamps are no part of it,
@@ -152,23 +147,26 @@ impl Read {
         let endpoints = self.slices.iter().flat_map(|slice| &slice.endpoints);
         let uids = endpoints.filter_map(|endpoint| endpoint.target_ref.as_ref()?.uid.as_ref());
         let weights: BTreeMap<_, _> = uids.filter_map(|uid| self.pods.get_key_value(uid)).collect();
-        json!([self.service.spec, honoured, slices, weights])
+        match &self.ingress {
+            None => json!([self.service.spec, honoured, slices, weights]),
+            // What is written on the Service is for the Service's own balancer.
+            Some(ingress) => json!([ingress.spec, self.service.spec, slices, weights]),
+        }
     }
 }
 
+fn api(client: &Client, owner: &Owner) -> Api<Service> {
+    Api::namespaced(client.clone(), &owner.namespace)
+}
+
 /// Writes one of the two stamps, as the cloud does: whole seconds, in the time of Shanghai.
-pub(super) async fn stamp(
-    client: &Client,
-    name: &ServiceName,
-    which: Stamp,
-    at: Timestamp,
-) -> kube::Result<()> {
+pub(super) async fn stamp(client: &Client, owner: &Owner, which: Stamp, at: Timestamp) -> kube::Result<()> {
     let annotation = match which {
         Stamp::Begin => SYNC_BEGIN,
         Stamp::End => SYNC_END,
     };
     let patch = json!({"metadata": {"annotations": {annotation: render(at)}}});
-    name.api(client).patch(&name.name, &PatchParams::default(), &Patch::Merge(patch)).await?;
+    api(client, owner).patch(&owner.name, &PatchParams::default(), &Patch::Merge(patch)).await?;
     Ok(())
 }
 
@@ -178,21 +176,27 @@ fn render(at: Timestamp) -> String {
 
 /// Says where the balancer listens. `ipMode: Proxy` keeps kube-proxy from sending the node's own connections to
 /// this address straight to the pods, past the balancer.
-pub(super) async fn publish(
-    client: &Client,
-    name: &ServiceName,
-    address: std::net::IpAddr,
-) -> kube::Result<()> {
-    let ingress = json!([{"ip": address, "ipMode": "Proxy"}]);
-    let patch = json!({"status": {"loadBalancer": {"ingress": ingress}}});
-    name.api(client).patch_status(&name.name, &PatchParams::default(), &Patch::Merge(patch)).await?;
+pub(super) async fn publish(client: &Client, owner: &Owner, address: std::net::IpAddr) -> kube::Result<()> {
+    let balancer = |address: Value| json!({"status": {"loadBalancer": {"ingress": [address]}}});
+    let parameters = PatchParams::default();
+    match owner.kind {
+        Kind::Service => {
+            let patch = Patch::Merge(balancer(json!({"ip": address, "ipMode": "Proxy"})));
+            api(client, owner).patch_status(&owner.name, &parameters, &patch).await?;
+        }
+        Kind::Ingress => {
+            let patch = Patch::Merge(balancer(json!({"ip": address})));
+            let ingresses: Api<Ingress> = Api::namespaced(client.clone(), &owner.namespace);
+            ingresses.patch_status(&owner.name, &parameters, &patch).await?;
+        }
+    }
     Ok(())
 }
 
 /// Says which balancer it is, as Tencent's controller does.
-pub(super) async fn identify(client: &Client, name: &ServiceName, id: &str) -> kube::Result<()> {
+pub(super) async fn identify(client: &Client, owner: &Owner, id: &str) -> kube::Result<()> {
     let patch = json!({"metadata": {"annotations": {BALANCER: id}}});
-    name.api(client).patch(&name.name, &PatchParams::default(), &Patch::Merge(patch)).await?;
+    api(client, owner).patch(&owner.name, &PatchParams::default(), &Patch::Merge(patch)).await?;
     Ok(())
 }
 
@@ -203,7 +207,7 @@ mod tests {
     fn read(annotations: &Value) -> Read {
         let metadata = json!({"name": "front", "namespace": "shop", "annotations": annotations});
         let service = serde_json::from_value(json!({"metadata": metadata, "spec": {}})).unwrap();
-        Read { service, slices: Vec::new(), pods: BTreeMap::new() }
+        Read { ingress: None, service, slices: Vec::new(), pods: BTreeMap::new() }
     }
 
     #[test]
@@ -221,6 +225,25 @@ mod tests {
         stamped["example.com/note"] = json!("hello");
         assert_eq!(read(&stamped).fingerprint(), before);
         assert_ne!(read(&weights("{} ")).fingerprint(), before);
+    }
+
+    #[test]
+    fn what_is_written_on_the_service_is_nothing_to_the_balancer_of_an_ingress() {
+        let of_ingress = |weights: &str| {
+            let service = read(&json!({"service.cloud.tencent.com/lb-rs-weight": weights}));
+            Read { ingress: Some(Ingress::default()), ..service }.fingerprint()
+        };
+        assert_eq!(of_ingress("{}"), of_ingress("{} "));
+    }
+
+    #[test]
+    fn a_pod_has_a_weight_of_its_own_for_each_kind_of_balancer() {
+        let own = |annotations: Value| {
+            own_weights(&serde_json::from_value(json!({"metadata": {"annotations": annotations}})).unwrap())
+        };
+        assert_eq!(own(json!({POD_WEIGHT_OF_INGRESS: "0"})), [(Kind::Ingress, "0".to_owned())].into());
+        assert_eq!(own(json!({POD_WEIGHT: "0"})), [(Kind::Service, "0".to_owned())].into());
+        assert_eq!(own(json!({})), BTreeMap::new());
     }
 
     #[test]

@@ -5,15 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use super::{Applied, Change, Listener, ServiceName};
+use super::{Applied, Change, Listener, Owner};
 
 /// How many pods a listener sends new connections to, from a moment on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Serving {
     /// Since when.
     pub at: Timestamp,
-    /// The Service.
-    pub service: ServiceName,
+    /// Whose balancer.
+    pub owner: Owner,
     /// The listener.
     pub listener: Listener,
     /// Pods with a weight.
@@ -23,10 +23,10 @@ pub struct Serving {
 /// One entry for each time that a listener was changed. What is done in one sync counts as done at once.
 #[must_use]
 pub fn serving(log: &[Applied]) -> Vec<Serving> {
-    let mut weighed: BTreeMap<(&ServiceName, Listener), BTreeSet<&str>> = BTreeMap::new();
+    let mut weighed: BTreeMap<(&Owner, Listener), BTreeSet<&str>> = BTreeMap::new();
     let mut counts: Vec<Serving> = Vec::new();
     for applied in log {
-        let pods = weighed.entry((&applied.service, applied.listener)).or_default();
+        let pods = weighed.entry((&applied.owner, applied.listener)).or_default();
         match applied.change {
             Change::Added { weight: 0 } | Change::Weight { to: 0, .. } | Change::Removed => {
                 pods.remove(applied.uid.as_str());
@@ -37,13 +37,12 @@ pub fn serving(log: &[Applied]) -> Vec<Serving> {
         }
         let now = Serving {
             at: applied.at,
-            service: applied.service.clone(),
+            owner: applied.owner.clone(),
             listener: applied.listener,
             pods: pods.len(),
         };
-        let same_sync = |last: &&mut Serving| {
-            (last.at, &last.service, last.listener) == (now.at, &now.service, now.listener)
-        };
+        let same_sync =
+            |last: &&mut Serving| (last.at, &last.owner, last.listener) == (now.at, &now.owner, now.listener);
         match counts.iter_mut().rev().take_while(|last| last.at == now.at).find(|last| same_sync(last)) {
             Some(last) => *last = now,
             None => counts.push(now),
@@ -58,9 +57,9 @@ mod tests {
 
     fn applied(second: i64, port: u16, pod: &str, change: Change) -> Applied {
         let at = Timestamp::from_second(second).unwrap();
-        let service = ServiceName { namespace: "shop".to_owned(), name: "web".to_owned() };
+        let owner = Owner::service("shop", "web");
         let (pod, uid) = (pod.to_owned(), format!("uid-of-{pod}"));
-        Applied { noticed: at, at, service, listener: Listener::tcp(port), pod, uid, change }
+        Applied { noticed: at, at, owner, listener: Listener::tcp(port), pod, uid, change }
     }
 
     fn pods(log: &[Applied]) -> Vec<(u16, usize)> {

@@ -1,9 +1,8 @@
-//! The sync of one Service, again and again, as far behind and as faulty as the controller is told to be.
+//! The sync of one Service or Ingress, again and again, as far behind and as faulty as the controller is told to be.
 
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Service;
 use kube::{
     Resource as _,
     runtime::events::{Event, EventType},
@@ -15,6 +14,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::{
     Applied, Behaviour, Fault, Shared,
     front::Front,
+    owner::Kind,
     service::{self, Cloud, Read, Stamp},
     wanted::{Wanted, wanted},
     weights::BadAnnotation,
@@ -59,7 +59,7 @@ impl SyncError {
     }
 }
 
-/// Syncs one Service whenever something of it changes, until the handle is dropped.
+/// Syncs one Service or Ingress whenever something of it changes, until the handle is dropped.
 pub(super) fn start(shared: Arc<Shared>, front: Arc<Front>) -> AbortOnDropHandle<()> {
     AbortOnDropHandle::new(tokio::spawn(run(shared, front)))
 }
@@ -85,7 +85,7 @@ async fn run(shared: Arc<Shared>, front: Arc<Front>) {
 
 /// Whether the last sync read just what is there now. When the API does not answer, the sync will find out.
 async fn is_synced(shared: &Shared, front: &Front, synced: Option<&Value>) -> bool {
-    match Read::live(&shared.client, &front.name).await {
+    match Read::live(&shared.client, &front.owner).await {
         Ok(Some(read)) => synced == Some(&read.fingerprint()),
         Ok(None) => true,
         Err(_) => false,
@@ -95,10 +95,10 @@ async fn is_synced(shared: &Shared, front: &Front, synced: Option<&Value>) -> bo
 /// Half of the lag, and for ever if the controller is to.
 async fn queue(shared: &Shared, front: &Front) {
     let mut behaviour = shared.behaviour.subscribe();
-    let lag = behaviour.borrow_and_update().towards(&front.name).lag;
+    let lag = behaviour.borrow_and_update().towards(&front.owner).lag;
     sleep(lag / 2).await;
     // The sender lives in `shared`, so this ends only when the fault does.
-    let _current = behaviour.wait_for(|now| now.towards(&front.name).fault != Some(Fault::NeverSync)).await;
+    let _current = behaviour.wait_for(|now| now.towards(&front.owner).fault != Some(Fault::NeverSync)).await;
 }
 
 async fn sync(
@@ -107,12 +107,12 @@ async fn sync(
     noticed: Timestamp,
     synced: &mut Option<Value>,
 ) -> Result<(), SyncError> {
-    let behaviour = shared.behaviour.borrow().towards(&front.name);
+    let behaviour = shared.behaviour.borrow().towards(&front.owner);
     let begin = clock::now();
-    let Some(read) = Read::live(&shared.client, &front.name).await? else { return Ok(()) };
+    let Some(read) = Read::live(&shared.client, &front.owner).await? else { return Ok(()) };
     *synced = Some(read.fingerprint());
     let result = carry_out(shared, front, noticed, begin, &read, behaviour).await;
-    tell(shared, &read.service, &result).await;
+    tell(shared, &read, &result).await;
     result
 }
 
@@ -124,30 +124,33 @@ async fn carry_out(
     read: &Read,
     behaviour: Behaviour,
 ) -> Result<(), SyncError> {
-    let stamps = behaviour.fault != Some(Fault::NoStamps) && Cloud::of(&read.service) == Cloud::Tencent;
+    let is_tencents = front.owner.kind == Kind::Service && Cloud::of(&read.service) == Cloud::Tencent;
+    let stamps = is_tencents && behaviour.fault != Some(Fault::NoStamps);
     if stamps {
-        service::stamp(&shared.client, &front.name, Stamp::Begin, begin).await?;
+        service::stamp(&shared.client, &front.owner, Stamp::Begin, begin).await?;
     }
     let wanted = wanted(read)?;
     sleep(behaviour.lag / 2).await;
     match behaviour.fault {
         Some(Fault::Fail) => return Err(SyncError::Cloud),
         Some(Fault::FailStamped) => {
-            service::stamp(&shared.client, &front.name, Stamp::End, clock::now()).await?;
+            if is_tencents {
+                service::stamp(&shared.client, &front.owner, Stamp::End, clock::now()).await?;
+            }
             return Err(SyncError::Cloud);
         }
         Some(Fault::NeverSync | Fault::NoStamps) | None => {}
     }
     // A task of its own: a controller that is stopped here must not take the balancer with it.
     tokio::spawn(change(Arc::clone(shared), Arc::clone(front), noticed, wanted)).await??;
-    if !has_address(&read.service) {
-        if Cloud::of(&read.service) == Cloud::Tencent {
-            service::identify(&shared.client, &front.name, &front.id).await?;
+    if !has_address(read) {
+        if is_tencents {
+            service::identify(&shared.client, &front.owner, &front.id).await?;
         }
-        service::publish(&shared.client, &front.name, front.address).await?;
+        service::publish(&shared.client, &front.owner, front.address).await?;
     }
     if stamps {
-        service::stamp(&shared.client, &front.name, Stamp::End, clock::now()).await?;
+        service::stamp(&shared.client, &front.owner, Stamp::End, clock::now()).await?;
     }
     Ok(())
 }
@@ -164,7 +167,7 @@ async fn change(
     shared.record(steps.into_iter().map(|(listener, step)| Applied {
         noticed,
         at,
-        service: front.name.clone(),
+        owner: front.owner.clone(),
         listener,
         pod: step.pod,
         uid: step.uid,
@@ -173,19 +176,25 @@ async fn change(
     Ok(())
 }
 
-fn has_address(service: &Service) -> bool {
-    let balancer = service.status.as_ref().and_then(|status| status.load_balancer.as_ref());
-    balancer.and_then(|balancer| balancer.ingress.as_ref()).is_some_and(|ingress| !ingress.is_empty())
+fn has_address(read: &Read) -> bool {
+    match &read.ingress {
+        None => {
+            let status = read.service.status.as_ref();
+            let balancer = status.and_then(|status| status.load_balancer.as_ref());
+            balancer.and_then(|balancer| balancer.ingress.as_ref()).is_some_and(|all| !all.is_empty())
+        }
+        Some(ingress) => {
+            let status = ingress.status.as_ref();
+            let balancer = status.and_then(|status| status.load_balancer.as_ref());
+            balancer.and_then(|balancer| balancer.ingress.as_ref()).is_some_and(|all| !all.is_empty())
+        }
+    }
 }
 
 /// Writes the event of a sync. An event that cannot be written is not worth a sync.
-async fn tell(shared: &Shared, service: &Service, result: &Result<(), SyncError>) {
+async fn tell(shared: &Shared, read: &Read, result: &Result<(), SyncError>) {
     let (type_, reason, note) = match result {
-        Ok(()) => (
-            EventType::Normal,
-            "EnsureServiceSuccess",
-            "Service is in step with its load balancer".to_owned(),
-        ),
+        Ok(()) => (EventType::Normal, "EnsureServiceSuccess", "in step with its load balancer".to_owned()),
         Err(error) => (EventType::Warning, error.reason(), error.to_string()),
     };
     let event = Event {
@@ -195,6 +204,9 @@ async fn tell(shared: &Shared, service: &Service, result: &Result<(), SyncError>
         action: "Sync".to_owned(),
         secondary: None,
     };
-    let reference = service.object_ref(&());
+    let reference = match &read.ingress {
+        None => read.service.object_ref(&()),
+        Some(ingress) => ingress.object_ref(&()),
+    };
     let _written = shared.recorder.publish(&event, &reference).await;
 }

@@ -1,4 +1,4 @@
-//! What the balancer of a Service should do, from the Service and its `EndpointSlices` alone.
+//! What a balancer should do, from its Service, `EndpointSlices`, Ingress and pods alone.
 
 use std::{
     collections::BTreeMap,
@@ -10,9 +10,12 @@ use k8s_openapi::api::{
     discovery::v1::{Endpoint, EndpointSlice},
 };
 
-use super::Listener;
-use super::service::{Cloud, POD_WEIGHT, Read};
 use super::weights::{BadAnnotation, BadWeights, Weights, of_pod};
+use super::{
+    Listener, ingress,
+    owner::Kind,
+    service::{Cloud, Read, pod_weight},
+};
 
 /// The pods of one listener, by uid: a pod that comes back under its old name is another backend.
 pub(super) type Members = BTreeMap<String, Member>;
@@ -32,20 +35,26 @@ pub(super) struct Member {
 pub(super) type Wanted = BTreeMap<Listener, Members>;
 
 /// Ready pods with the weight that the Service's annotation gives them, or their own, pods on their way out with 0,
-/// no others.
+/// no others. Behind an Ingress only their own counts.
 pub(super) fn wanted(read: &Read) -> Result<Wanted, BadAnnotation> {
-    let Read { service, slices, pods } = read;
+    let Read { ingress, service, slices, pods } = read;
     let annotations = service.metadata.annotations.as_ref();
     let annotation = Cloud::of(service).weights();
-    let given = annotations.and_then(|all| all.get(annotation));
+    let (kind, listeners, given): (Kind, Vec<_>, _) = match ingress {
+        None => {
+            (Kind::Service, listeners(service).collect(), annotations.and_then(|all| all.get(annotation)))
+        }
+        Some(ingress) => (Kind::Ingress, ingress::listener(ingress, service).into_iter().collect(), None),
+    };
     let weights = match given {
         Some(value) => Weights::parse(value).map_err(|why| BadAnnotation { annotation, why })?,
         None => Weights::default(),
     };
-    let mut wanted: Wanted = listeners(service)
+    let mut wanted: Wanted = listeners
+        .into_iter()
         .map(|(listener, declared)| (listener, members(listener, declared, slices, &weights)))
         .collect();
-    let bad = |why| BadAnnotation { annotation: POD_WEIGHT, why };
+    let bad = |why| BadAnnotation { annotation: pod_weight(kind), why };
     for (uid, member) in wanted.values_mut().flatten() {
         let Some(own) = pods.get(uid) else { continue };
         if given.is_some() {
@@ -117,7 +126,7 @@ mod tests {
 
     fn wanted(service: &Service, slices: &[EndpointSlice]) -> Result<Wanted, BadAnnotation> {
         let (service, slices) = (service.clone(), slices.to_vec());
-        super::wanted(&Read { service, slices, pods: BTreeMap::new() })
+        super::wanted(&Read { ingress: None, service, slices, pods: BTreeMap::new() })
     }
 
     fn service(weights: Option<&str>) -> Service {
@@ -223,7 +232,7 @@ mod tests {
         ])];
         let weighed = |service: Service, own: &str| {
             let pods = [("uid-1", own), ("uid-3", "7")].map(|(uid, own)| (uid.to_owned(), own.to_owned()));
-            super::wanted(&Read { service, slices: slices.clone(), pods: pods.into() })
+            super::wanted(&Read { ingress: None, service, slices: slices.clone(), pods: pods.into() })
         };
         let wanted = weighed(service(None), "0").unwrap();
         let weights: Vec<_> = wanted[&Listener::tcp(9000)].values().map(|member| member.weight).collect();
@@ -231,5 +240,24 @@ mod tests {
         assert!(weighed(service(None), "ten").unwrap_err().to_string().contains("`ten` is not a weight"));
         let both = weighed(service(Some("{}")), "0").unwrap_err().to_string();
         assert!(both.contains("beside those of the Service"), "{both}");
+    }
+
+    #[test]
+    fn an_ingress_has_one_listener_for_the_port_behind_it_and_knows_no_weights_but_those_of_pods() {
+        let ready = json!({"ready": true});
+        let read = |port: u16| {
+            let backend = json!({"service": {"name": "front", "port": {"number": port}}});
+            let ingress = serde_json::from_value(json!({"spec": {"defaultBackend": backend}})).unwrap();
+            let slices = vec![slice(&[endpoint("web-1", &ready), endpoint("web-2", &ready)])];
+            let pods = [("uid-1".to_owned(), "0".to_owned())].into();
+            let service = service(Some(r#"{"defaultWeight":7}"#));
+            super::wanted(&Read { ingress: Some(ingress), service, slices, pods }).unwrap()
+        };
+        let wanted = read(9000);
+        assert_eq!(wanted.keys().copied().collect::<Vec<_>>(), [Listener::tcp(80)]);
+        let members: Vec<_> =
+            wanted[&Listener::tcp(80)].values().map(|one| (one.address.to_string(), one.weight)).collect();
+        assert_eq!(members, [("10.0.0.1:9001".to_owned(), 0), ("10.0.0.2:9001".to_owned(), 10)]);
+        assert_eq!(read(9999), Wanted::new());
     }
 }

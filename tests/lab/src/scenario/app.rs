@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use k8s_openapi::api::{apps::v1::StatefulSet, core::v1::Service};
+use k8s_openapi::api::{apps::v1::StatefulSet, core::v1::Service, networking::v1::Ingress};
 use serde_json::{Value, json};
 
 use crate::balancer::{Cloud, EXISTING};
@@ -21,6 +21,8 @@ pub enum UpdateStrategy {
 pub enum Reached {
     /// Through the lab's load balancer.
     LoadBalancer,
+    /// Through the lab's load balancer too, by an Ingress with the Service's name in front of it.
+    Ingress,
     /// By its cluster IP, through kube-proxy.
     ClusterIp,
     /// By a port of the node, through kube-proxy.
@@ -65,6 +67,12 @@ impl AppService {
             cloud: Cloud::Tencent,
             by_label: false,
         }
+    }
+
+    /// One with port 80, which is where an Ingress listens, that only an Ingress is in front of.
+    #[must_use]
+    pub fn behind_ingress(name: &str) -> Self {
+        Self { reached: Reached::Ingress, ..Self::new(name, &[80]) }
     }
 
     /// One with port 80 that selects by the label `serving=true`.
@@ -223,6 +231,19 @@ impl App {
         self.services.iter().map(|service| serde_json::from_value(self.service(service))).collect()
     }
 
+    pub(super) fn ingresses(&self) -> serde_json::Result<Vec<Ingress>> {
+        let behind = self.services.iter().filter(|service| service.reached == Reached::Ingress);
+        let ingress = |service: &AppService| {
+            let backend =
+                json!({"service": {"name": service.name, "port": {"number": service.ports.first()}}});
+            serde_json::from_value(json!({
+                "metadata": {"name": service.name, "namespace": self.namespace},
+                "spec": {"defaultBackend": backend},
+            }))
+        };
+        behind.map(ingress).collect()
+    }
+
     fn service(&self, service: &AppService) -> Value {
         let port = |port: &u16| json!({"name": format!("p{port}"), "port": port, "targetPort": port});
         let (key, value) = service.cloud.annotation();
@@ -243,7 +264,9 @@ impl App {
             // The balancer goes to the pods themselves.
             Reached::LoadBalancer => json!({"type": "LoadBalancer", "allocateLoadBalancerNodePorts": false,
                 "selector": selector, "ports": ports}),
-            Reached::ClusterIp => json!({"type": "ClusterIP", "selector": selector, "ports": ports}),
+            Reached::ClusterIp | Reached::Ingress => {
+                json!({"type": "ClusterIP", "selector": selector, "ports": ports})
+            }
             Reached::NodePort => json!({"type": "NodePort", "selector": selector, "ports": ports}),
         };
         let annotations = (service.reached == Reached::LoadBalancer).then_some(annotations);

@@ -16,9 +16,9 @@ use kube::{
 };
 use serde_json::json;
 
-use super::{App, Reached, ScenarioError, Stage, until};
+use super::{App, AppService, Reached, ScenarioError, Stage, until};
 use crate::{
-    balancer::{Backend, ServiceName},
+    balancer::{Backend, Owner},
     load::Target,
     watcher::is_ready,
 };
@@ -57,6 +57,9 @@ impl<'a> Deployed<'a> {
         for (service, described) in deployed.app.services()?.iter().zip(&deployed.app.services) {
             let created = deployed.api::<Service>().create(&PostParams::default(), service).await?;
             deployed.inside.extend(by_kube_proxy(&created, described.reached, node));
+        }
+        for ingress in deployed.app.ingresses()? {
+            deployed.api().create(&PostParams::default(), &ingress).await?;
         }
         let set = deployed.app.stateful_set()?;
         deployed.api().create(&PostParams::default(), &set).await?;
@@ -120,8 +123,8 @@ impl<'a> Deployed<'a> {
     pub fn targets(&self) -> Vec<Target> {
         let mut targets = self.inside.clone();
         for service in &self.app.services {
-            let name = self.service_name(&service.name);
-            let Some(address) = self.stage.balancer().address(&name) else { continue };
+            let Some(owner) = self.owner(service) else { continue };
+            let Some(address) = self.stage.balancer().address(&owner) else { continue };
             targets.extend(service.ports.iter().map(|port| Target {
                 name: format!("{}:{port}", service.name),
                 address: SocketAddr::new(address, *port),
@@ -130,14 +133,20 @@ impl<'a> Deployed<'a> {
         targets
     }
 
-    fn service_name(&self, name: &str) -> ServiceName {
-        ServiceName { namespace: self.app.namespace.clone(), name: name.to_owned() }
+    /// Whose balancer is in front of a Service, if one is.
+    fn owner(&self, service: &AppService) -> Option<Owner> {
+        let (namespace, name) = (&self.app.namespace, &service.name);
+        match service.reached {
+            Reached::LoadBalancer => Some(Owner::service(namespace, name)),
+            Reached::Ingress => Some(Owner::ingress(namespace, name)),
+            Reached::ClusterIp | Reached::NodePort => None,
+        }
     }
 
     /// What the load balancer has for this application now.
     pub async fn backends(&self) -> Vec<Backend> {
         let mut backends = self.stage.balancer().backends().await;
-        backends.retain(|backend| backend.service.namespace == self.app.namespace);
+        backends.retain(|backend| backend.owner.namespace == self.app.namespace);
         backends
     }
 
@@ -146,7 +155,7 @@ impl<'a> Deployed<'a> {
     /// # Errors
     /// When that takes longer than [`Self::LIMIT`].
     pub async fn in_rotation(&self) -> Result<(), ScenarioError> {
-        let balanced = self.app.services.iter().filter(|service| service.reached == Reached::LoadBalancer);
+        let balanced = self.app.services.iter().filter(|service| self.owner(service).is_some());
         let listeners: usize = balanced.map(|service| service.ports.len() + service.udp.len()).sum();
         until("all pods are in rotation", Self::LIMIT, async || {
             let pods = self.pods().await?;
@@ -246,7 +255,7 @@ fn by_kube_proxy(service: &Service, reached: Reached, node: Option<IpAddr>) -> V
     ports
         .filter_map(|port| {
             let (address, listens) = match reached {
-                Reached::LoadBalancer => return None,
+                Reached::LoadBalancer | Reached::Ingress => return None,
                 Reached::ClusterIp => (cluster?, port.port),
                 Reached::NodePort => (node?, port.node_port?),
             };

@@ -83,7 +83,7 @@ impl Deployed<'_> {
         let mut moments = watcher.moments(namespace);
         moments.retain(|moment| moment.at >= from);
         let mut applied = self.stage.balancer().applied();
-        applied.retain(|applied| applied.service.namespace == *namespace);
+        applied.retain(|applied| applied.owner.namespace == *namespace);
         let serving = since(serving(&applied), from);
         applied.retain(|applied| applied.at >= from);
         Ok(Run { report, took, deletions, moments, applied, serving })
@@ -96,7 +96,7 @@ impl Run {
     pub fn missing(&self) -> usize {
         let mut began = BTreeMap::new();
         let missing = self.serving.iter().map(|count| {
-            let at_begin = *began.entry((&count.service, count.listener)).or_insert(count.pods);
+            let at_begin = *began.entry((&count.owner, count.listener)).or_insert(count.pods);
             at_begin.saturating_sub(count.pods)
         });
         missing.max().unwrap_or_default()
@@ -109,7 +109,7 @@ impl Run {
         let comes = |one: &&Applied| matches!(one.change, Change::Added { weight: 1.. });
         let goes = |one: &&Applied| matches!(one.change, Change::Weight { to: 0, .. });
         let same = |one: &Applied, other: &Applied| {
-            (one.at, &one.service, one.listener) == (other.at, &other.service, other.listener)
+            (one.at, &one.owner, one.listener) == (other.at, &other.owner, other.listener)
         };
         let mut going = self.applied.iter().filter(goes);
         going.find_map(|one| Some([self.applied.iter().filter(comes).find(|other| same(one, other))?, one]))
@@ -140,7 +140,7 @@ fn since(counts: Vec<Serving>, from: Timestamp) -> Vec<Serving> {
     let (before, after): (Vec<_>, Vec<_>) = counts.into_iter().partition(|count| count.at < from);
     let mut kept: Vec<Serving> = Vec::new();
     for count in before.into_iter().rev() {
-        let known = |other: &Serving| (&other.service, other.listener) == (&count.service, count.listener);
+        let known = |other: &Serving| (&other.owner, other.listener) == (&count.owner, count.listener);
         if !kept.iter().any(known) {
             kept.push(count);
         }
@@ -164,15 +164,15 @@ fn union(spans: impl Iterator<Item = (Timestamp, Timestamp)>) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::balancer::Listener;
+    use crate::balancer::{Listener, Owner};
 
     #[test]
     fn what_holds_at_the_begin_is_the_last_count_before_it() {
         let at = |second| Timestamp::from_second(second).unwrap();
-        let service = crate::balancer::ServiceName { namespace: "shop".into(), name: "web".into() };
+        let owner = Owner::service("shop", "web");
         let count = |second, port, pods| Serving {
             at: at(second),
-            service: service.clone(),
+            owner: owner.clone(),
             listener: Listener::tcp(port),
             pods,
         };

@@ -55,11 +55,11 @@ mod tests {
     use std::net::SocketAddr;
 
     use super::*;
-    use crate::balancer::ServiceName;
+    use crate::balancer::Owner;
 
     fn backend(listener: Listener, host: u8, weight: u16) -> Backend {
         Backend {
-            service: ServiceName { namespace: "shop".to_owned(), name: "web".to_owned() },
+            owner: Owner::service("shop", "web"),
             listener,
             pod: format!("web-{host}"),
             uid: format!("uid-{host}"),
