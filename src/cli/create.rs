@@ -127,9 +127,14 @@ fn traffic(set: &StatefulSet, services: &[Service], line: &mut impl FnMut(&str))
     let label = own_label(set, services.iter().filter(inside));
     let labelled = |service: &Service| label.as_ref().is_some_and(|(key, _)| selects_by(service, key));
     // A balancer that knows pods has weights for them; all others follow the label.
-    let balanced = names(&|service| is_balanced(service) && (is_direct(service) || !labelled(service)));
+    let balanced: Vec<&Service> = services
+        .iter()
+        .filter(|service| is_balanced(service) && (is_direct(service) || !labelled(service)))
+        .collect();
     let others = names(&|service| {
-        !is_governing(service) && !labelled(service) && !balanced.contains(&service.name_any())
+        !is_governing(service)
+            && !labelled(service)
+            && !balanced.iter().any(|one| one.name_any() == service.name_any())
     });
     line("  traffic:");
     line("    levers:");
@@ -148,14 +153,11 @@ fn traffic(set: &StatefulSet, services: &[Service], line: &mut impl FnMut(&str))
         );
         line("      # and use `podLabel`.");
         line("      - none: {}");
-    } else if !balanced.is_empty() {
-        line(&format!("      - tkeService: {{services: [{}]}}", balanced.join(", ")));
-        for service in services.iter().filter(|service| is_balanced(service) && !is_direct(service)) {
-            line(&format!(
-                "        # Service {} has no annotation service.cloud.tencent.com/direct-access: \"true\": weights of pods need it.",
-                service.name_any()
-            ));
-        }
+    }
+    for cloud in Cloud::ALL {
+        let of_cloud: Vec<_> =
+            balanced.iter().filter(|service| Cloud::of(service) == cloud).copied().collect();
+        weights(cloud, &of_cloud, line);
     }
     if !others.is_empty() && (!balanced.is_empty() || label.is_some()) {
         line(
@@ -168,6 +170,32 @@ fn traffic(set: &StatefulSet, services: &[Service], line: &mut impl FnMut(&str))
         line(&format!("    # ignoreServices: [{}]", others.join(", ")));
     }
     line("    settle: 5s               # after each confirmed change");
+}
+
+/// The lever that weighs the pods behind these Services, with what `lint` would ask of each.
+fn weights(cloud: Cloud, services: &[&Service], line: &mut impl FnMut(&str)) {
+    if services.is_empty() {
+        return;
+    }
+    let names: Vec<_> = services.iter().map(|service| service.name_any()).collect();
+    line(&format!("      - {}: {{services: [{}]}}", cloud.lever(), names.join(", ")));
+    let (needs, value) = cloud.needs();
+    for (service, name) in services.iter().zip(&names) {
+        if !is_direct(service) {
+            line(&format!(
+                "        # Service {name} has no annotation {needs}: \"{value}\": weights of pods need it."
+            ));
+        }
+        let there = |key: &&&str| service.annotations().contains_key(**key);
+        for key in cloud.excludes().iter().filter(there) {
+            line(&format!(
+                "        # Service {name} has the annotation {key}: weights of pods cannot be combined with it."
+            ));
+        }
+    }
+    for text in cloud.unseen() {
+        line(&format!("        # {text}"));
+    }
 }
 
 /// A label of the template by which Services select and the StatefulSet does not: it can be taken off a pod.
@@ -191,8 +219,64 @@ fn is_balanced(service: &Service) -> bool {
     service.spec.as_ref().is_some_and(|spec| spec.type_.as_deref() == Some("LoadBalancer"))
 }
 
+/// Whether its balancer knows the pods.
 fn is_direct(service: &Service) -> bool {
-    service.annotations().get("service.cloud.tencent.com/direct-access").is_some_and(|value| value == "true")
+    let (key, value) = Cloud::of(service).needs();
+    service.annotations().get(key).is_some_and(|found| found == value)
+}
+
+/// Whose load balancer a Service asks for, of those that have weights for pods.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Cloud {
+    Tencent,
+    Huawei,
+}
+
+impl Cloud {
+    const ALL: [Self; 2] = [Self::Tencent, Self::Huawei];
+
+    /// Huawei's annotations have names of their own; a Service without any of them is taken for one of Tencent's.
+    fn of(service: &Service) -> Self {
+        let is_huawei = service.annotations().keys().any(|key| key.starts_with("kubernetes.io/elb."));
+        if is_huawei { Self::Huawei } else { Self::Tencent }
+    }
+
+    const fn lever(self) -> &'static str {
+        match self {
+            Self::Tencent => "tkeService",
+            Self::Huawei => "cceService",
+        }
+    }
+
+    /// The annotation without which its balancer does not know the pods.
+    const fn needs(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Tencent => ("service.cloud.tencent.com/direct-access", "true"),
+            Self::Huawei => ("kubernetes.io/elb.class", "performance"),
+        }
+    }
+
+    /// Annotations that exclude weights of pods.
+    const fn excludes(self) -> &'static [&'static str] {
+        match self {
+            Self::Tencent => &[],
+            Self::Huawei => {
+                &["kubernetes.io/elb.adaptive-weight", "kubernetes.io/elb.multicluster-loadbalancer-weight"]
+            }
+        }
+    }
+
+    /// What nothing on the Service shows.
+    const fn unseen(self) -> &'static [&'static str] {
+        match self {
+            Self::Tencent => &[],
+            Self::Huawei => &[
+                "Decide: has the backend server group a deregistration delay, longer than `drain.timeout` below? Without one",
+                "Huawei's load balancer cuts the connections of a pod at once when its weight becomes 0.",
+                "CCE Turbo in newer releases only: `kubectl lu lint` says whether this cluster is one.",
+            ],
+        }
+    }
 }
 
 fn ports(service: &Service) -> String {

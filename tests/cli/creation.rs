@@ -1,9 +1,13 @@
 //! The YAML that `create` prints.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::Service;
 use lossless_upgrade::cli::create::view;
 use lossless_upgrade::cli::plan::parse;
+use lossless_upgrade::traffic::spec::LeverSpec;
+use lossless_upgrade::traffic::{self, Target};
 use serde_json::{Value, json};
 
 fn set(strategy: &str, change: impl FnOnce(&mut Value)) -> StatefulSet {
@@ -62,6 +66,69 @@ fn a_label_of_the_services_own_is_found_for_those_that_no_balancer_serves() {
     assert_eq!((label.key.as_str(), label.value.as_str()), ("serving", "true"));
     assert_eq!(levers[1].tke_service.as_ref().unwrap().services, ["public"]);
     assert!(yaml.contains("# ignoreServices: [metrics]"), "{yaml}");
+}
+
+fn of_huawei(name: &str, annotations: &Value) -> Service {
+    let spec = json!({"type": "LoadBalancer", "selector": {"app": "web"}, "ports": [{"port": 80}]});
+    serde_json::from_value(json!({"metadata": {"name": name, "annotations": annotations}, "spec": spec}))
+        .unwrap()
+}
+
+#[test]
+fn services_of_huaweis_load_balancers_get_huaweis_lever_with_what_lint_would_ask() {
+    let services = [
+        of_huawei(
+            "adaptive",
+            &json!({
+                "kubernetes.io/elb.class": "performance", "kubernetes.io/elb.adaptive-weight": "true",
+            }),
+        ),
+        of_huawei("public", &json!({"kubernetes.io/elb.class": "performance", "kubernetes.io/elb.id": "a"})),
+        of_huawei("shared", &json!({"kubernetes.io/elb.class": "union"})),
+    ];
+    let set = set("OnDelete", |set| set["spec"]["selector"] = json!({"matchLabels": {"app": "web"}}));
+    let yaml = view(&set, &services, None);
+    let levers = parse(&yaml).unwrap().spec.traffic.levers;
+    assert_eq!(levers.len(), 1, "{yaml}");
+    assert_eq!(levers[0].cce_service.as_ref().unwrap().services, ["adaptive", "public", "shared"]);
+    for problem in asked(&levers[0], &services) {
+        let key = problem.split(' ').find(|word| word.starts_with("kubernetes.io/elb.")).unwrap();
+        assert!(yaml.contains(key.trim_end_matches(':')), "{problem}\n{yaml}");
+    }
+    insta::assert_snapshot!("create_on_huawei", yaml);
+}
+
+/// What the lever itself has against these Services.
+fn asked(lever: &LeverSpec, services: &[Service]) -> Vec<String> {
+    let labels = BTreeMap::from([("app".to_owned(), "web".to_owned())]);
+    let none = BTreeMap::new();
+    let target = Target {
+        set: "web",
+        governing: "peers",
+        pod_labels: &labels,
+        pod_annotations: &none,
+        selector: None,
+    };
+    let problems = traffic::lever(lever).unwrap().services(&target, services).unwrap_err();
+    assert_eq!(problems.len(), 2, "one of each kind");
+    problems.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn huaweis_balancer_that_knows_no_pods_follows_the_label_where_there_is_one() {
+    let set = set("OnDelete", |set| {
+        set["spec"]["selector"] = json!({"matchLabels": {"app": "web"}});
+        set["spec"]["template"]["metadata"]["labels"] = json!({"app": "web", "serving": "true"});
+    });
+    let mut shared = of_huawei("shared", &json!({"kubernetes.io/elb.class": "union"}));
+    let selector =
+        [("app", "web"), ("serving", "true")].map(|(key, value)| (key.to_owned(), value.to_owned()));
+    shared.spec.as_mut().unwrap().selector = Some(selector.into());
+    let dedicated = of_huawei("public", &json!({"kubernetes.io/elb.class": "performance"}));
+    let levers = parse(&view(&set, &[dedicated, shared], None)).unwrap().spec.traffic.levers;
+    assert_eq!(levers[0].pod_label.as_ref().unwrap().key, "serving");
+    assert_eq!(levers[1].cce_service.as_ref().unwrap().services, ["public"]);
+    assert_eq!(levers.len(), 2);
 }
 
 #[test]
