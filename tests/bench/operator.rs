@@ -1,6 +1,5 @@
 //! The operator as a process of its own, as in its pod: with a Lease to hold.
 
-use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
@@ -46,10 +45,7 @@ impl Operator {
 
     /// Memory that it really has, in KiB.
     pub fn resident_kib(&self) -> u64 {
-        let id = self.process.id().expect("it runs");
-        let status = fs::read_to_string(format!("/proc/{id}/status")).expect("it runs");
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("it has memory");
-        line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).expect("a number")
+        self.process.memory().expect("it runs").resident
     }
 
     pub async fn stop(self) {

@@ -22,6 +22,7 @@ mod harness;
 mod idle;
 mod interrupted;
 mod labels;
+mod memory;
 mod operators;
 mod own_operator;
 mod pod_weights;
@@ -30,6 +31,8 @@ mod probes;
 mod refused;
 mod rights;
 mod rollback;
+mod token;
+mod two_levers;
 mod upgrades;
 mod writes;
 
@@ -61,6 +64,10 @@ fn cases() -> Vec<Case> {
         beside(
             "a cloud's weight and a label at once, for clients outside and inside",
             labels::beside_a_cloud,
+        ),
+        beside(
+            "two levers at once in a run that is aborted, gone on with and rolled back",
+            two_levers::steered,
         ),
         beside("another cloud's annotation, whose controller says nothing", upgrades::huawei),
         small(beside(
@@ -131,6 +138,8 @@ fn cases() -> Vec<Case> {
             "an operator killed in five phases, with two levers, ends as if nothing had been",
             crash::killed,
         ),
+        outside("a token that is refused in mid-run and replaced costs nothing but time", token::refused),
+        small(outside("an operator's memory stays where it was over thousands of looks", memory::flat)),
         outside(
             "an operator whose delete comes late meets a conflict, and two at once do no harm",
             gate::late_delete,

@@ -2,13 +2,16 @@
 
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use futures::FutureExt;
 use lab::error::LabError;
 use lab::gate::Gate;
-use lab::process::Process;
+use lab::process::{Memory, Process};
 use lab::scenario::{ScenarioError, Stage};
 use libtest_mimic::Failed;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tokio::process::Command;
 use tokio::sync::{Mutex, RwLockWriteGuard};
 
@@ -61,10 +64,14 @@ async fn leave(stage: &Stage) -> Result<(), ScenarioError> {
     Ok(())
 }
 
+/// Where the next one serves its metrics: below the ports that the kernel gives away, and nobody else listens there.
+static PORT: AtomicU16 = AtomicU16::new(18_081);
+
 /// An operator of one namespace, in a process of its own.
 pub struct Operator {
     command: Box<dyn Fn() -> Command>,
     process: Process,
+    metrics: String,
 }
 
 impl Operator {
@@ -88,6 +95,11 @@ impl Operator {
         Self::spawn(&format!("operator-{namespace}-gate"), namespace, gate.kubeconfig()?, &[])
     }
 
+    /// Starts one that is whom a kubeconfig says.
+    pub fn start_as(kubeconfig: PathBuf, namespace: &'static str) -> Result<Self, LabError> {
+        Self::spawn(&format!("operator-{namespace}"), namespace, kubeconfig, &[])
+    }
+
     fn spawn(
         name: &str,
         namespace: &'static str,
@@ -95,17 +107,19 @@ impl Operator {
         more: &[&str],
     ) -> Result<Self, LabError> {
         let more: Vec<String> = more.iter().map(|argument| (*argument).to_owned()).collect();
+        let metrics = format!("127.0.0.1:{}", PORT.fetch_add(1, Ordering::Relaxed));
+        let address = metrics.clone();
         let command = move || {
             let mut command = Command::new(env!("CARGO_BIN_EXE_lossless-upgrade"));
             command
-                .args(["run", "--namespace", namespace, "--metrics-address", "127.0.0.1:0"])
+                .args(["run", "--namespace", namespace, "--metrics-address", &address])
                 .args(["--counter-image", "lossless-upgrade:lab"])
                 .args(&more)
                 .env("KUBECONFIG", &kubeconfig);
             command
         };
         let process = Process::spawn(name, &mut command())?;
-        Ok(Self { command: Box::new(command), process })
+        Ok(Self { command: Box::new(command), process, metrics })
     }
 
     /// Kills it by SIGKILL and starts it again at once.
@@ -114,6 +128,22 @@ impl Operator {
         let name = self.process.name().to_owned();
         self.process = Process::spawn(&name, &mut (self.command)())?;
         Ok(())
+    }
+
+    /// What it has counted: the sum of the series of a metric whose labels have this in them.
+    pub async fn counted(&self, metric: &str, label: &str) -> std::io::Result<u64> {
+        let mut stream = TcpStream::connect(&self.metrics).await?;
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: lab\r\nConnection: close\r\n\r\n").await?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await?;
+        let of_metric = answer.lines().filter_map(|line| line.strip_prefix(metric));
+        let series = of_metric.filter(|rest| rest.starts_with([' ', '{']) && rest.contains(label));
+        Ok(series.filter_map(|series| series.rsplit_once(' ')?.1.parse::<u64>().ok()).sum())
+    }
+
+    /// The memory of its process.
+    pub fn memory(&self) -> Memory {
+        self.process.memory().expect("it runs")
     }
 
     /// Stops it where it is.

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use lab::audit::{Right, granted, used};
 use lab::cluster::CONFINED;
-use lab::scenario::{Stage, until};
+use lab::scenario::{ScenarioError, Stage, until};
 use libtest_mimic::{Completion, Failed};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::harness::apply;
 use crate::writes::OPERATOR;
@@ -69,21 +69,31 @@ pub async fn confine(stage: &Stage) -> Result<(), Failed> {
     let (role, _binding) =
         exec.split_once("\n---\n").ok_or("deploy/exec/rbac.yaml is not a role and a binding")?;
     stage.apply("default", role)?;
-    for role in ["lossless-upgrade", "lossless-upgrade-drain-counter", "lossless-upgrade-exec"] {
-        let of_rbac = "rbac.authorization.k8s.io";
-        let binding = json!({
-            "apiVersion": format!("{of_rbac}/v1"), "kind": "ClusterRoleBinding",
-            "metadata": {"name": format!("{CONFINED}-{role}")},
-            "roleRef": {"apiGroup": of_rbac, "kind": "ClusterRole", "name": role},
-            "subjects": [{"apiGroup": of_rbac, "kind": "User", "name": CONFINED}],
-        });
-        apply(stage, "default", &binding)?;
-    }
+    let user = json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": CONFINED});
+    bind(stage, CONFINED, &user, &[&SHIPPED[..], &["lossless-upgrade-exec"]].concat())?;
     until("the roles are in force", Duration::from_secs(30), async || {
         let question = ["auth", "can-i", "create", "pods", "--subresource=exec", "--as", CONFINED];
         Ok(stage.cluster().kubectl(&question).map(drop).map_err(|error| error.to_string()))
     })
     .await?;
+    Ok(())
+}
+
+/// The roles that the installed operator has.
+pub const SHIPPED: [&str; 2] = ["lossless-upgrade", "lossless-upgrade-drain-counter"];
+
+/// Gives roles to somebody, by bindings of this name.
+pub fn bind(stage: &Stage, name: &str, subject: &Value, roles: &[&str]) -> Result<(), ScenarioError> {
+    let of_rbac = "rbac.authorization.k8s.io";
+    for role in roles {
+        let binding = json!({
+            "apiVersion": format!("{of_rbac}/v1"), "kind": "ClusterRoleBinding",
+            "metadata": {"name": format!("{name}-{role}")},
+            "roleRef": {"apiGroup": of_rbac, "kind": "ClusterRole", "name": role},
+            "subjects": [subject],
+        });
+        apply(stage, "default", &binding)?;
+    }
     Ok(())
 }
 

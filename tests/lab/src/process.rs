@@ -24,6 +24,26 @@ const TAIL_LINES: usize = 15;
 /// How long a component may take to end after SIGTERM.
 const STOP_LIMIT: Duration = Duration::from_secs(5);
 
+/// The memory of a process, in KiB.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Memory {
+    /// All that it really has.
+    pub resident: u64,
+    /// What it has made itself: without the pages of its program.
+    pub anonymous: u64,
+}
+
+impl Memory {
+    /// Out of `/proc/PID/status`.
+    fn read(status: &str) -> Option<Self> {
+        let kib = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+            line.split_whitespace().next()?.parse().ok()
+        };
+        Some(Self { resident: kib("VmRSS:")?, anonymous: kib("RssAnon:")? })
+    }
+}
+
 /// A running component: started once, known by the id recorded then, killed when dropped.
 #[derive(Debug)]
 pub struct Process {
@@ -71,6 +91,12 @@ impl Process {
     #[must_use]
     pub fn id(&self) -> Option<u32> {
         self.child.id()
+    }
+
+    /// Its memory; none: it has ended.
+    #[must_use]
+    pub fn memory(&self) -> Option<Memory> {
+        Memory::read(&fs::read_to_string(format!("/proc/{}/status", self.id()?)).ok()?)
     }
 
     /// Asks whether it still runs.
@@ -263,6 +289,14 @@ mod tests {
         assert!(grows(frozen).await, "it does not go on");
         process.kill().await;
         fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn memory_is_read_by_its_names() {
+        let status =
+            "Name:\tx\nVmHWM:\t  99 kB\nVmRSS:\t   14336 kB\nRssAnon:\t    4096 kB\nRssFile:\t 9 kB\n";
+        assert_eq!(Memory::read(status), Some(Memory { resident: 14_336, anonymous: 4_096 }));
+        assert_eq!(Memory::read("Name:\tx\nState:\tZ (zombie)\n"), None);
     }
 
     #[test]

@@ -1,0 +1,60 @@
+//! An operator that looks and looks: what a controller keeps of each look shows only after thousands of them.
+
+use std::time::Duration;
+
+use futures::future::{FutureExt, LocalBoxFuture};
+use kube::Api;
+use kube::api::{Patch, PatchParams};
+use lab::process::Memory;
+use lab::scenario::{App, ScenarioError, Stage};
+use libtest_mimic::Failed;
+use lossless_upgrade::api::LosslessUpgrade;
+use serde_json::json;
+use tokio::time::Instant;
+
+use crate::dice::times;
+use crate::harness::{begin, drains, is_in, object_is, objects};
+use crate::own_operator::Operator;
+
+const NAMESPACE: &str = "memory";
+
+pub fn flat(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), Failed>> {
+    async move {
+        let looks = u64::from(times(1_000, 10_000));
+        let operator = Operator::start(stage, NAMESPACE)?;
+        let app = begin(stage, App { replicas: 2, ..App::nginx(NAMESPACE) }, |_| {}).await?;
+        let api = objects(stage, NAMESPACE);
+        let set = |paused: bool| Patch::Merge(json!({"spec": {"paused": paused}}));
+        app.set_image("lab/nginx:v2").await?;
+        // In the midst of a run, with all its watches, and with a counter that is asked every second.
+        drains(stage, NAMESPACE, 0).await?;
+        api.patch("nginx", &PatchParams::default(), &set(true)).await?;
+        object_is(stage, NAMESPACE, "it is paused", Duration::from_secs(10), |object| {
+            object.status.iter().flat_map(|status| &status.conditions).any(|one| one.type_ == "Paused")
+        })
+        .await?;
+        let began = Instant::now();
+        let early = after(&operator, &api, looks / 5).await?;
+        let late = after(&operator, &api, looks).await?;
+        println!("    {looks} looks in {:.0?}: {early:?}, then {late:?}", began.elapsed());
+        api.patch("nginx", &PatchParams::default(), &set(false)).await?;
+        is_in(stage, NAMESPACE, "Succeeded").await?;
+        app.remove().await?;
+        Ok(())
+    }
+    .boxed_local()
+}
+
+/// Has the operator look until it has done so often, and says what memory it has then.
+async fn after(operator: &Operator, api: &Api<LosslessUpgrade>, looks: u64) -> Result<Memory, ScenarioError> {
+    loop {
+        for look in 0..20 {
+            let patch = Patch::Merge(json!({"metadata": {"annotations": {"lab/look": look.to_string()}}}));
+            api.patch("nginx", &PatchParams::default(), &patch).await?;
+        }
+        let counted = operator.counted("lossless_upgrade_reconcile_seconds_count", "").await;
+        if counted.expect("it serves its metrics") >= looks {
+            return Ok(operator.memory());
+        }
+    }
+}
