@@ -123,8 +123,10 @@ fn traffic(set: &StatefulSet, services: &[Service], line: &mut impl FnMut(&str))
         services.iter().filter(|service| wanted(service)).map(ResourceExt::name_any).collect()
     };
     // One that knows pods needs no label, and may not have one.
-    let inside = |service: &&Service| !(is_governing(service) || is_balanced(service) && is_direct(service));
-    let label = own_label(set, services.iter().filter(inside));
+    let knows_pods = |service: &&Service| is_balanced(service) && is_direct(service);
+    let inside = |service: &&Service| !(is_governing(service) || knows_pods(service));
+    let weighed: Vec<&Service> = services.iter().filter(knows_pods).collect();
+    let label = own_label(set, services.iter().filter(inside), &weighed);
     let labelled = |service: &Service| label.as_ref().is_some_and(|(key, _)| selects_by(service, key));
     // A balancer that knows pods has weights for them; all others follow the label.
     let balanced: Vec<&Service> = services
@@ -198,12 +200,20 @@ fn weights(cloud: Cloud, services: &[&Service], line: &mut impl FnMut(&str)) {
     }
 }
 
-/// A label of the template by which Services select and the StatefulSet does not: it can be taken off a pod.
-fn own_label<'a>(set: &StatefulSet, services: impl Iterator<Item = &'a Service>) -> Option<(String, String)> {
+/// A label of the template by which these Services select and the StatefulSet does not: it can be taken off a pod.
+/// None of those that are weighed may select by it: two levers would cover them.
+fn own_label<'a>(
+    set: &StatefulSet,
+    services: impl Iterator<Item = &'a Service>,
+    weighed: &[&Service],
+) -> Option<(String, String)> {
     let spec = set.spec.as_ref()?;
     let template = spec.template.metadata.as_ref()?.labels.as_ref()?;
     let keeps = spec.selector.match_labels.as_ref();
-    let free = |key: &str| keeps.is_none_or(|labels| !labels.contains_key(key));
+    let free = |key: &str| {
+        keeps.is_none_or(|labels| !labels.contains_key(key))
+            && !weighed.iter().any(|service| selects_by(service, key))
+    };
     let mut selected =
         services.flat_map(|service| service.spec.iter().flat_map(|spec| spec.selector.iter().flatten()));
     let (key, value) = selected.find(|(key, value)| free(key) && template.get(*key) == Some(*value))?;

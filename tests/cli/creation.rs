@@ -68,6 +68,21 @@ fn a_label_of_the_services_own_is_found_for_those_that_no_balancer_serves() {
     assert!(yaml.contains("# ignoreServices: [metrics]"), "{yaml}");
 }
 
+#[test]
+fn a_label_by_which_a_weighed_service_selects_too_is_no_lever_beside_its_weights() {
+    let set = set("OnDelete", |set| {
+        set["spec"]["selector"] = json!({"matchLabels": {"app": "web"}});
+        set["spec"]["template"]["metadata"]["labels"] = json!({"app": "web", "serving": "true"});
+    });
+    let by = |kind: &str| json!({"type": kind, "selector": {"serving": "true"}, "ports": [{"port": 80}]});
+    let services = [service("inside", &by("ClusterIP")), service("public", &by("LoadBalancer"))];
+    let yaml = view(&set, &services, None);
+    let levers = parse(&yaml).unwrap().spec.traffic.levers;
+    assert_eq!(levers.len(), 1, "{yaml}");
+    assert_eq!(levers[0].tke_service.as_ref().unwrap().services, ["public"]);
+    assert!(yaml.contains("# ignoreServices: [inside]"), "{yaml}");
+}
+
 fn of_huawei(name: &str, annotations: &Value) -> Service {
     let spec = json!({"type": "LoadBalancer", "selector": {"app": "web"}, "ports": [{"port": 80}]});
     serde_json::from_value(json!({"metadata": {"name": name, "annotations": annotations}, "spec": spec}))
