@@ -139,7 +139,7 @@ fn cases() -> Vec<Case> {
             crash::killed,
         ),
         outside("a token that is refused in mid-run and replaced costs nothing but time", token::refused),
-        small(outside("an operator's memory stays where it was over thousands of looks", memory::flat)),
+        small(outside("an operator's memory stays where it was, look after look", memory::flat)),
         outside(
             "an operator whose delete comes late meets a conflict, and two at once do no harm",
             gate::late_delete,
