@@ -135,30 +135,35 @@ fn a_process_that_dies_at_any_write_is_followed_by_one_that_ends_as_if_nothing_h
         let calm = play(story, Plan::Nothing);
         println!("    {story:?}: {}", calm.end.phase);
         assert_eq!(calm.violations, Vec::<String>::new());
-        let crashes = |id| [Fault::DiesBefore, Fault::DiesAfter].map(|fault| Plan::Call(id, fault));
-        let plans = writes_to_die_at(story, &calm).into_iter().flat_map(crashes);
-        matrix(&calm, &all_of(story, plans));
+        assert_eq!(calm.told.is_some(), matches!(story, Story::Told(_)), "{:?}", calm.end);
+        matrix(&calm, &all_of(story, crashes(story, &calm)));
     }
 }
 
-/// All writes; in the stories that came later without what the first ones have shown.
-fn writes_to_die_at(story: Story, calm: &Played) -> Vec<CallId> {
+/// Before and after each write. In the stories that came later without what the first ones have shown, and before or
+/// after each, in turn: `SOAK=1` plays both there too.
+fn crashes(story: Story, calm: &Played) -> Vec<Plan> {
     let from = match story {
-        Story::Told(ABORT) | Story::TwoLevers => Duration::ZERO,
+        Story::Told(ABORT) | Story::TwoLevers => Some(Duration::ZERO),
         // Until then it is as in the story of the abort.
-        Story::Told(_) => calm.told.expect("the user said it"),
+        Story::Told(_) => calm.told,
         Story::Good
         | Story::BeginsAt(_)
         | Story::Flaky
         | Story::TakenOver { .. }
-        | Story::NodeLost { .. } => return writes(calm).collect(),
+        | Story::NodeLost { .. } => None,
+    };
+    let both = [Fault::DiesBefore, Fault::DiesAfter];
+    let Some(from) = from else {
+        return writes(calm).flat_map(|id| both.map(|fault| Plan::Call(id, fault))).collect();
     };
     let counts: BTreeSet<_> = writes_that_count(calm).collect();
-    calm.calls
-        .iter()
-        .filter(|made| made.at >= from && counts.contains(&made.id))
-        .map(|made| made.id)
-        .collect()
+    let made = calm.calls.iter().filter(|made| made.at >= from && counts.contains(&made.id));
+    let most = if soaks() { both.len() } else { 1 };
+    let turns = made.enumerate().flat_map(|(nth, made)| {
+        both.into_iter().cycle().skip(nth).take(most).map(|fault| Plan::Call(made.id, fault))
+    });
+    turns.collect()
 }
 
 /// Nobody waits for an event, so that one in each phase is enough.
@@ -187,7 +192,7 @@ fn first_of_its_kind(calm: &Played, is: impl Fn(CallId) -> bool) -> Vec<CallId> 
     calm.calls.iter().filter(|made| first(made)).map(|made| made.id).collect()
 }
 
-/// `SOAK=1` plays everything that can go wrong with each read: more than half an hour.
+/// `SOAK=1` plays everything that can go wrong with each read, and each crash of each story: more than half an hour.
 #[expect(clippy::disallowed_methods, reason = "a setting of the test, not of the program")]
 fn soaks() -> bool {
     std::env::var("SOAK").is_ok_and(|soak| soak == "1")

@@ -144,7 +144,11 @@ pub fn credulous() -> Vec<String> {
         }
         server.with(|store, now| {
             let mut object = upgrade(Story::TwoLevers, "app:2");
-            object["status"] = json!({"run": {"step": "Drain"}, "detached": "0"});
+            let pod = store.get(&Key::new(Resource::Pods, NAMESPACE, "web-0")).expect("the pod is there");
+            let uid = cluster::uid(pod);
+            let pod =
+                json!({"ordinal": 0, "uid": uid, "state": "Detached", "restarts": 0, "seenReady": true});
+            object["status"] = json!({"run": {"step": "Drain"}, "detached": "0", "pods": [pod]});
             let author = Author { manager: OPERATOR, at: now };
             store.create(&key(Resource::Upgrades), object, author).expect("a new object");
         });

@@ -1,12 +1,13 @@
 //! Clients: on each way one new connection a second to each pod that they are sent to, and each stays
 //! for a while.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
+use lossless_upgrade::api::status::PodStatus;
 use lossless_upgrade::workflow::ordinals::OrdinalSet;
 
-use super::{NAME, NAMESPACE, Way, is_ending, name, ordinal, pods, text, uid};
+use super::{NAME, NAMESPACE, Way, is_ending, name, pods, text, uid};
 use crate::fake::call::Resource;
 use crate::fake::store::Store;
 
@@ -53,7 +54,7 @@ impl Clients {
                 self.misled.push(format!("a client was sent to the pod {uid_of}, which ends or is gone"));
                 continue;
             };
-            if ordinal(pod).is_some_and(|ordinal| believed.contains(ordinal)) {
+            if believed.contains(uid(pod)) {
                 self.misled.push(format!("a client was sent to {}, which drains", name(pod)));
             }
             self.turn += 1;
@@ -77,11 +78,13 @@ impl Clients {
     }
 }
 
-/// Of whom the operator says that every lever's effect is confirmed, and followed.
-fn believed(store: &Store) -> OrdinalSet {
+/// The pods, by uid, of which the operator says that every lever's effect is confirmed, and followed. Not their
+/// ordinals: a label does not survive that a pod is made anew, and the new one may get clients before it is looked at.
+fn believed(store: &Store) -> BTreeSet<String> {
     let object = store.list(Resource::Upgrades, NAMESPACE).find(|object| name(object) == NAME);
     let drains = object.filter(|object| matches!(text(object, "/status/run/step"), "Drain" | "Replace"));
-    let status = drains.map(|object| &object["status"]);
-    let detached = status.and_then(|status| serde_json::from_value(status["detached"].clone()).ok());
-    detached.unwrap_or_default()
+    let Some(status) = drains.map(|object| &object["status"]) else { return BTreeSet::new() };
+    let detached: OrdinalSet = serde_json::from_value(status["detached"].clone()).unwrap_or_default();
+    let recorded: Vec<PodStatus> = serde_json::from_value(status["pods"].clone()).unwrap_or_default();
+    recorded.into_iter().filter(|pod| detached.contains(pod.ordinal)).map(|pod| pod.uid).collect()
 }
