@@ -43,8 +43,12 @@ use libtest_mimic::{Arguments, Trial};
 
 use harness::{Case, alone, beside, outside, small};
 
-/// The longest ones first, so that the machine is never idle at the end.
 fn cases() -> Vec<Case> {
+    with_the_installed_operator().into_iter().chain(without_it()).collect()
+}
+
+/// The longest ones first, so that the machine is never idle at the end.
+fn with_the_installed_operator() -> Vec<Case> {
     vec![
         beside("a rolling update under the same load loses requests", upgrades::control),
         beside("four pods one by one, with the writes and the time that are promised", upgrades::one_by_one),
@@ -117,7 +121,13 @@ fn cases() -> Vec<Case> {
         small(beside("what the rules refuse is refused by the API server", refused::at_apply)),
         small(beside("what stands against a run blocks it, and nothing is written", refused::blocked)),
         small(beside("the API server accepts what the chart renders", chart::accepted)),
-        // The installed operator writes the status of every object, so it must not be there.
+    ]
+}
+
+/// Those that bring an operator of their own or need none, as the installed one would write the status of every
+/// object; and those that strike it.
+fn without_it() -> Vec<Case> {
+    vec![
         outside("the API server is as the fake one claims", conformance::real),
         outside(
             "the chart in one namespace, upgraded from itself in mid-run, leaves nothing when removed",

@@ -9,7 +9,7 @@ use lab::process::Memory;
 use lab::scenario::{App, ScenarioError, Stage, until};
 use libtest_mimic::Failed;
 use lossless_upgrade::api::LosslessUpgrade;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::dice::times;
@@ -28,7 +28,8 @@ pub fn flat(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), Failed>
     async move {
         let looks = u64::from(times(500, 10_000));
         let operator = Operator::start(stage, NAMESPACE)?;
-        let app = begin(stage, App { replicas: 2, ..App::nginx(NAMESPACE) }, |_| {}).await?;
+        let long = |spec: &mut Value| spec["drain"]["stableFor"] = json!("15s");
+        let app = begin(stage, App { replicas: 2, ..App::nginx(NAMESPACE) }, long).await?;
         let api = objects(stage, NAMESPACE);
         let set = |paused: bool| Patch::Merge(json!({"spec": {"paused": paused}}));
         app.set_image("lab/nginx:v2").await?;
@@ -36,7 +37,11 @@ pub fn flat(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), Failed>
         drains(stage, NAMESPACE, 0).await?;
         api.patch("nginx", &PatchParams::default(), &set(true)).await?;
         object_is(stage, NAMESPACE, "it is paused", Duration::from_secs(10), |object| {
-            object.status.iter().flat_map(|status| &status.conditions).any(|one| one.type_ == "Paused")
+            object
+                .status
+                .iter()
+                .flat_map(|status| &status.conditions)
+                .any(|one| one.type_ == "Paused" && one.status == "True")
         })
         .await?;
         let began = Instant::now();

@@ -46,7 +46,7 @@ pub fn refused(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), Fail
                     assert_eq!(refusals(&operator).await, Ok(0), "it was let in until here");
                     stage.cluster().kubectl(&["delete", "secret", "token-of-yesterday", "-n", HOME])?;
                     // The API server believes for some seconds what it has looked up.
-                    until("the operator is refused", Duration::from_secs(60), async || {
+                    until("the operator is refused", Duration::from_mins(1), async || {
                         Ok(match refusals(&operator).await {
                             Ok(0) => Err("not yet".to_owned()),
                             other => other.map(drop),

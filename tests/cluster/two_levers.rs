@@ -38,28 +38,34 @@ pub fn steered(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), Fail
         // Requests that are longer than the grace.
         let load = Profile { long_path: "/slow".into(), ..Profile::default() };
         let aborted = app
-            .run_under(&load, async {
-                app.set_image("lab/nginx:v2").await?;
-                drains(stage, NAMESPACE, 0).await?;
-                set_levers(stage, &json!([{"tkeService": {}}])).await?;
-                assert_eq!(phase(&objects(stage, NAMESPACE).get("nginx").await?), "Drain");
-                assert_eq!(out(&app).await?.len(), 1, "it is out by the lever that left the spec, too");
-                act(stage, NAMESPACE, "abort").await?;
-                is_in(stage, NAMESPACE, "Aborted").await.map(drop)
-            })
+            .run_under(
+                &load,
+                Box::pin(async {
+                    app.set_image("lab/nginx:v2").await?;
+                    drains(stage, NAMESPACE, 0).await?;
+                    set_levers(stage, &json!([{"tkeService": {}}])).await?;
+                    assert_eq!(phase(&objects(stage, NAMESPACE).get("nginx").await?), "Drain");
+                    assert_eq!(out(&app).await?.len(), 1, "it is out by the lever that left the spec, too");
+                    act(stage, NAMESPACE, "abort").await?;
+                    is_in(stage, NAMESPACE, "Aborted").await.map(drop)
+                }),
+            )
             .await?;
         all_as_before(&app, &aborted).await?;
         assert_eq!(uids(&app).await?, before, "a pod was replaced");
 
         let rolled_back = app
-            .run_under(&load, async {
-                set_levers(stage, &both()).await?;
-                act(stage, NAMESPACE, "retry").await?;
-                drains(stage, NAMESPACE, 1).await?;
-                assert_eq!(out(&app).await?.len(), 1);
-                act(stage, NAMESPACE, "rollback").await?;
-                is_in(stage, NAMESPACE, "RolledBack").await.map(drop)
-            })
+            .run_under(
+                &load,
+                Box::pin(async {
+                    set_levers(stage, &both()).await?;
+                    act(stage, NAMESPACE, "retry").await?;
+                    drains(stage, NAMESPACE, 1).await?;
+                    assert_eq!(out(&app).await?.len(), 1);
+                    act(stage, NAMESPACE, "rollback").await?;
+                    is_in(stage, NAMESPACE, "RolledBack").await.map(drop)
+                }),
+            )
             .await?;
         all_as_before(&app, &rolled_back).await?;
         let kept = uids(&app).await?.iter().filter(|(name, uid)| before.get(*name) == Some(*uid)).count();
