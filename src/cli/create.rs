@@ -174,7 +174,7 @@ fn traffic(set: &StatefulSet, services: &[Service], line: &mut impl FnMut(&str))
     line("    settle: 5s               # after each confirmed change");
 }
 
-/// The lever that weighs the pods behind these Services, with what `lint` would ask of each.
+/// The lever that weighs the pods behind these Services, and what each lacks for it by its annotations.
 fn weights(cloud: Cloud, services: &[&Service], line: &mut impl FnMut(&str)) {
     if services.is_empty() {
         return;
@@ -283,7 +283,7 @@ impl Cloud {
             Self::Huawei => &[
                 "Decide: has the backend server group a deregistration delay, longer than `drain.timeout` below? Without one",
                 "Huawei's load balancer cuts the connections of a pod at once when its weight becomes 0.",
-                "CCE Turbo in newer releases only: `kubectl lu lint` says whether this cluster is one.",
+                "CCE Turbo in newer releases only: `kubectl lu lint` says of the release, where the API server names it.",
             ],
         }
     }
