@@ -2,6 +2,8 @@
 #![allow(missing_docs, reason = "tests are named as sentences")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests fail tests")]
 
+use std::sync::{Condvar, Mutex};
+
 use model::workflow::checks::{GUARDS, Guard};
 use model::workflow::invariants;
 use model::{Config, check, most_memory, properties};
@@ -9,7 +11,30 @@ use model::{Config, check, most_memory, properties};
 /// What all that runs beside each other here may take, in MiB.
 const MOST_MEMORY: u64 = 8 << 10;
 
+/// So many of the large clusters are tried at once, however many processors there are: they share the memory.
+static PLACES: (Mutex<u8>, Condvar) = (Mutex::new(2), Condvar::new());
+
+struct Place;
+
+impl Place {
+    fn take() -> Self {
+        let (free, changed) = &PLACES;
+        *changed.wait_while(free.lock().unwrap(), |free| *free == 0).unwrap() -= 1;
+        Self
+    }
+}
+
+/// Also when a cluster broke: the others are tried all the same.
+impl Drop for Place {
+    fn drop(&mut self) {
+        let (free, changed) = &PLACES;
+        *free.lock().unwrap() += 1;
+        changed.notify_one();
+    }
+}
+
 fn holds(config: Config) {
+    let _place = Place::take();
     let title = config.to_string();
     if let Some((name, story)) = check(config).first() {
         panic!("{title}, broken: {name}\n{story}");

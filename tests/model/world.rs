@@ -149,6 +149,9 @@ impl Pod {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Slots([Option<Pod>; MOST]);
 
+/// Each place has ten bits of one number, or two worlds would be taken for one.
+const _: () = assert!(MOST * 10 <= 64 && (Image::ALL.len() * 4) << 5 <= 1 << 9);
+
 /// All in one number: the states are hashed more often than anything else is done.
 impl Hash for Slots {
     fn hash<H: Hasher>(&self, state: &mut H) {
