@@ -47,8 +47,8 @@ unit: ## Run the tests that need no cluster
 cluster: build ## Run the tests on a real cluster (root, Linux; else SKIPPED)
 	cargo test --no-fail-fast --workspace --test traces --test cloud --test chart --test cluster
 
-soak: build ## Over an hour: each fault at each read, each crash, 30 kills, Tencent's monitoring, 10,000 looks, connections of a minute (root, Linux); SEED=n plays the kills again
-	SOAK=1 cargo test --test faults -- a_read_ a_process_that_dies
+soak: build ## Over an hour: each fault at each call, each crash, 30 kills, Tencent's monitoring, 10,000 looks, connections of a minute (root, Linux); SEED=n plays the kills again
+	SOAK=1 cargo test --test faults -- a_read_ a_write_ a_process_that_dies
 	SOAK=1 cargo test --test cluster -- "killed at random"
 	SOAK=1 cargo test --test cluster -- "in whole minutes"
 	SOAK=1 cargo test --test cluster -- "look after look"

@@ -29,14 +29,15 @@ const CRD: &str = "customresourcedefinition.apiextensions.k8s.io/losslessupgrade
 /// Where its operator carries upgrades.
 const WATCHED: &str = "charted";
 
-fn chart() -> String {
+/// Where the chart is.
+pub fn folder() -> String {
     paths::workspace().join("deploy/chart").display().to_string()
 }
 
 /// The API server takes everything that can be switched on, but what needs the Prometheus operator.
 pub fn accepted(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), Failed>> {
     async move {
-        let (cluster, chart) = (stage.cluster(), chart());
+        let (cluster, chart) = (stage.cluster(), folder());
         for values in [
             "{}",
             r#"{"tke": {"readVersions": true}, "networkPolicy": {"enabled": true, "metricsFrom": [{"namespaceSelector": {}}], "egress": [{}]}}"#,
@@ -82,7 +83,7 @@ pub fn whole_life(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), F
                     app.set_image("lab/nginx:v2").await?;
                     drains(stage, WATCHED, 0).await?;
                     let new_pods = ["--set", "podAnnotations.upgraded=yes"];
-                    let upgrade = ["upgrade", RELEASE, &chart(), "-n", HOME, "--reuse-values"];
+                    let upgrade = ["upgrade", RELEASE, &folder(), "-n", HOME, "--reuse-values"];
                     cluster.helm(&[&upgrade[..], &new_pods[..]].concat())?;
                     rolled_out(stage).await?;
                     let now = phase(&objects(stage, WATCHED).get("nginx").await?);
@@ -115,14 +116,14 @@ const WORDS: [&str; 2] = ["What is being done", "What was being done"];
 
 /// The chart with another CRD.
 fn older() -> Result<String, Failed> {
-    let folder = Path::new(paths::RUN).join("older-chart");
-    copy(Path::new(&chart()), &folder)?;
-    let crd = folder.join("files/crd.yaml");
+    let copied = Path::new(paths::RUN).join("older-chart");
+    copy(Path::new(&folder()), &copied)?;
+    let crd = copied.join("files/crd.yaml");
     let text = fs::read_to_string(&crd)?;
     let [now, before] = WORDS;
     assert!(text.contains(now), "the CRD says something else");
     fs::write(&crd, text.replace(now, before))?;
-    Ok(folder.display().to_string())
+    Ok(copied.display().to_string())
 }
 
 fn copy(from: &Path, to: &Path) -> std::io::Result<()> {

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures::future::{FutureExt, LocalBoxFuture};
-use lab::load::Profile;
 use lab::scenario::{App, AppService, Reached, Run, Stage};
 use libtest_mimic::Failed;
 use serde_json::json;
@@ -34,12 +33,12 @@ pub fn killed(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), Faile
         let mut operator = Operator::start(stage, "killed")?;
         let services =
             vec![AppService::new("nginx", &[80]), AppService::by_label("inside", Reached::ClusterIp)];
-        let app = begin(stage, App { replicas: 3, services, ..App::nginx("killed") }, |spec| {
+        let app = begin(stage, App { replicas: 2, services, ..App::nginx("killed") }, |spec| {
             spec["traffic"]["levers"] = json!([{"tkeService": {}}, {"podLabel": {"key": "serving"}}]);
         })
         .await?;
         let run = app
-            .run_under(&Profile::default(), async {
+            .run_under(&light(), async {
                 app.set_image("lab/nginx:v2").await?;
                 for wanted in PHASES {
                     is_in(stage, "killed", wanted).await?;
@@ -48,7 +47,7 @@ pub fn killed(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), Faile
                 is_in(stage, "killed", "Succeeded").await.map(drop)
             })
             .await?;
-        as_undisturbed(&run, 3)?;
+        as_undisturbed(&run, 2)?;
         as_before(&app, "lab/nginx:v2", &[None, None]).await?;
         all_serve(&app).await?;
         // Its finalizer needs an operator until the namespace is gone.
@@ -63,7 +62,7 @@ pub fn at_random(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), Fa
     async move {
         let mut dice = Dice::cast("killed at random moments");
         let mut operator = Operator::start(stage, "random")?;
-        let app = begin(stage, App { replicas: 3, ..App::nginx("random") }, |_| {}).await?;
+        let app = begin(stage, App { replicas: 2, ..App::nginx("random") }, |_| {}).await?;
         let mut left = times(5, 30);
         let mut met: BTreeMap<String, u32> = BTreeMap::new();
         for image in ["lab/nginx:v2", "lab/nginx:v1"].into_iter().cycle() {
@@ -88,7 +87,7 @@ pub fn at_random(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), Fa
                     }),
                 )
                 .await?;
-            as_undisturbed(&run, 3)?;
+            as_undisturbed(&run, 2)?;
             as_before(&app, image, &[None]).await?;
             if left == 0 {
                 break;

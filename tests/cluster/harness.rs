@@ -44,12 +44,12 @@ impl Case {
     }
 }
 
-/// Four whole loads at once are what two processors carry; what hardly loads them takes half the room of one.
-pub static ROOM: Semaphore = Semaphore::const_new(8);
-const WHOLE: u32 = 2;
+/// What two processors carry at once, with a fifth of them to spare: four whole loads or six light ones.
+pub static ROOM: Semaphore = Semaphore::const_new(12);
+const LIGHT: u32 = 2;
 
 /// As many threads as there may be cases at once.
-pub const THREADS: usize = 8;
+pub const THREADS: usize = 12;
 
 /// What a test shares with others.
 #[derive(Clone, Copy)]
@@ -61,18 +61,23 @@ enum Place {
 
 /// A test that can run beside others.
 pub const fn beside(name: &'static str, test: Test) -> Case {
-    Case { name, place: Place::Beside, test, size: WHOLE }
+    Case { name, place: Place::Beside, test, size: LIGHT }
 }
 
 /// A test that brings its own operator, which runs out of the cluster: beside others of its kind,
 /// while nobody uses the installed one.
 pub const fn outside(name: &'static str, test: Test) -> Case {
-    Case { name, place: Place::Outside, test, size: WHOLE }
+    Case { name, place: Place::Outside, test, size: LIGHT }
 }
 
 /// A test that changes something for everybody.
 pub const fn alone(name: &'static str, test: Test) -> Case {
-    Case { name, place: Place::Alone, test, size: WHOLE }
+    Case { name, place: Place::Alone, test, size: LIGHT }
+}
+
+/// The same under a whole load, [`Profile::default`].
+pub const fn loaded(case: Case) -> Case {
+    Case { size: 3, ..case }
 }
 
 /// The same with few requests a second, or none.
@@ -359,9 +364,15 @@ pub async fn begin(
     Ok(app)
 }
 
-/// A light load, for tests whose machine has other things to do.
+/// A light load, for tests whose machine has other things to do. Its long requests are the shorter ones, as each drain
+/// waits for the last of them.
 pub fn light() -> Profile {
-    Profile { keep_alive_per_second: 150.0, one_shot_per_second: 60.0, ..Profile::default() }
+    Profile {
+        keep_alive_per_second: 150.0,
+        one_shot_per_second: 60.0,
+        long_path: "/slow".into(),
+        ..Profile::default()
+    }
 }
 
 /// An app under `OnDelete`, deployed.

@@ -277,7 +277,7 @@ fn upgrade(story: Story, image: &str) -> Value {
         "targetRef": {"name": NAME},
         "images": {"app": image},
         "traffic": {"levers": levers, "settle": "1s", "confirmTimeout": "1m"},
-        "drain": {"stableFor": "3s", "minimum": "1s", "interval": "1s", "timeout": "5m"},
+        "drain": {"stableFor": "2s", "minimum": "1s", "interval": "1s", "timeout": "5m"},
         "verify": {"soak": "4s", "timeout": "1m"},
     }})
 }

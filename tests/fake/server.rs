@@ -9,6 +9,7 @@ use futures::FutureExt;
 use http::{Request, Response};
 use jiff::Timestamp;
 use kube::client::Body;
+use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::time::sleep;
@@ -262,7 +263,18 @@ impl Server {
 enum Content {
     Object(Arc<Value>),
     Created(Arc<Value>),
+    List(Vec<u8>),
     Text(String),
+}
+
+/// Written as it is: a list is asked for with each look, and a copy of all that is in it would cost as much as the look.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct List<'a> {
+    api_version: &'static str,
+    kind: String,
+    metadata: Value,
+    items: Vec<&'a Value>,
 }
 
 fn read(store: &Store, call: &Call) -> Result<Content, Refused> {
@@ -284,15 +296,13 @@ fn read(store: &Store, call: &Call) -> Result<Content, Refused> {
         (Verb::Get, _) => store.get(&key).cloned().map(Content::Object),
         (_, _) => {
             let selector = stream::Selector::of(call)?;
-            let items: Vec<_> = store
-                .list(call.resource, &call.namespace)
-                .filter(|one| selector.takes(one))
-                .map(Arc::as_ref)
-                .collect();
-            Ok(Content::Object(Arc::new(json!({
-                "apiVersion": call.resource.api_version(), "kind": format!("{}List", call.resource.kind()),
-                "metadata": {"resourceVersion": store.version().to_string()}, "items": items,
-            }))))
+            let items = store.list(call.resource, &call.namespace).filter(|one| selector.takes(one));
+            Ok(Content::List(json(&List {
+                api_version: call.resource.api_version(),
+                kind: format!("{}List", call.resource.kind()),
+                metadata: json!({"resourceVersion": store.version().to_string()}),
+                items: items.map(Arc::as_ref).collect(),
+            })))
         }
     }
 }
@@ -324,6 +334,7 @@ fn answered(answer: Result<Content, Refused>) -> Response<AnswerBody> {
     match answer {
         Ok(Content::Object(object)) => respond(200, json(&object)),
         Ok(Content::Created(object)) => respond(201, json(&object)),
+        Ok(Content::List(json)) => respond(200, json),
         Ok(Content::Text(text)) => respond(200, text.into_bytes()),
         Err(refusal) => refused(&refusal),
     }
@@ -333,7 +344,7 @@ pub(super) fn refused(refusal: &Refused) -> Response<AnswerBody> {
     respond(refusal.code, json(&refusal.status()))
 }
 
-fn json(object: &Value) -> Vec<u8> {
+fn json(object: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(object).expect("JSON")
 }
 

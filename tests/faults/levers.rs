@@ -23,9 +23,7 @@ fn a_write_of_a_pods_label_that_is_refused_or_gets_no_answer_changes_nothing_abo
         (id.resource, id.part, id.dry) == (Resource::Pods, Part::Whole, false)
             && matches!(id.verb, Verb::Patch(_))
     };
-    let plans =
-        writes(&calm).filter(of_label).flat_map(|id| of_writes().map(move |fault| Plan::Call(id, fault)));
-    matrix(&calm, &all_of(Story::TwoLevers, plans));
+    matrix(&calm, &all_of(Story::TwoLevers, of_each_write(writes(&calm).filter(of_label))));
 }
 
 #[test]

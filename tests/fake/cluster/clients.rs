@@ -12,7 +12,7 @@ use crate::fake::call::Resource;
 use crate::fake::store::Store;
 
 /// How long connections stay, in turn, in seconds.
-const STAYS: [i64; 3] = [1, 3, 7];
+const STAYS: [i64; 3] = [1, 2, 4];
 
 /// All connections.
 #[derive(Default)]

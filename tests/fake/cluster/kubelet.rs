@@ -15,14 +15,14 @@ use crate::fake::store::{Author, Key, Store, second};
 const MANAGER: &str = "kubelet";
 /// From a pod's creation until it has a node, until its containers run, until it is Ready.
 const STEPS: [SignedDuration; 3] =
-    [SignedDuration::from_millis(500), SignedDuration::from_millis(1500), SignedDuration::from_secs(4)];
+    [SignedDuration::from_millis(500), SignedDuration::from_millis(1000), SignedDuration::from_millis(2500)];
 /// From a deletion until the pod is gone.
-const ENDS_AFTER: SignedDuration = SignedDuration::from_secs(2);
+const ENDS_AFTER: SignedDuration = SignedDuration::from_millis(1500);
 /// From an ephemeral container's creation until it runs.
 const COUNTER_STARTS: SignedDuration = SignedDuration::from_secs(1);
 /// An image whose container restarts once, some time after it was Ready; only in pods that were there before.
 pub const FLAKY: &str = "app:flaky";
-const FLAKES_AFTER: SignedDuration = SignedDuration::from_secs(9);
+const FLAKES_AFTER: SignedDuration = SignedDuration::from_secs(7);
 const FLAKES_BELOW: u32 = 3;
 
 /// How far a pod is.

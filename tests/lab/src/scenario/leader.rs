@@ -5,16 +5,22 @@ use k8s_openapi::api::{coordination::v1::Lease, core::v1::Pod};
 use kube::{Api, api::DeleteParams};
 use nix::sys::signal::Signal;
 
-use super::{
-    Deployed, ScenarioError, Stage,
-    operator::{NAME, NAMESPACE},
-    until,
-};
+use super::{Deployed, ScenarioError, Stage, until};
 use crate::{clock, process::signal, watcher::process_of};
 
-/// The pod that holds the operator's Lease.
+/// Operators of which one acts.
+#[derive(Clone, Copy, Debug)]
+pub struct Operators {
+    /// Where their pods are, and their Lease.
+    pub namespace: &'static str,
+    /// Name of the Lease.
+    pub lease: &'static str,
+}
+
+/// The pod that holds the operators' Lease.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Leader {
+    namespace: &'static str,
     /// Name of the pod, which is the holder's name in the Lease.
     pub pod: String,
     /// When it last said that it is still there.
@@ -34,20 +40,22 @@ pub enum Blow {
 }
 
 impl Stage {
-    /// Waits until a leader has renewed the Lease after `since`.
+    /// Waits until a leader of `them` has renewed the Lease after `since`.
     ///
     /// # Errors
     /// When that takes longer than [`Deployed::LIMIT`].
     pub async fn leader(
         &self,
+        them: Operators,
         since: Timestamp,
         is_wanted: impl Fn(&str) -> bool,
     ) -> Result<Leader, ScenarioError> {
-        let leases: Api<Lease> = Api::namespaced(self.cluster().client(), NAMESPACE);
-        let pods: Api<Pod> = Api::namespaced(self.cluster().client(), NAMESPACE);
+        let Operators { namespace, lease } = them;
+        let leases: Api<Lease> = Api::namespaced(self.cluster().client(), namespace);
+        let pods: Api<Pod> = Api::namespaced(self.cluster().client(), namespace);
         until("the wanted one leads", Deployed::LIMIT, async || {
-            let lease = leases.get(NAME).await?.spec.unwrap_or_default();
-            let (Some(pod), Some(renewed)) = (lease.holder_identity, lease.renew_time) else {
+            let found = leases.get(lease).await?.spec.unwrap_or_default();
+            let (Some(pod), Some(renewed)) = (found.holder_identity, found.renew_time) else {
                 return Ok(Err("nobody holds the Lease".to_owned()));
             };
             if renewed.0 < since || !is_wanted(&pod) {
@@ -55,7 +63,7 @@ impl Stage {
             }
             let found = pods.get_opt(&pod).await?.as_ref().and_then(process_of);
             let renewed = renewed.0;
-            let leader = found.map(|process| Leader { pod: pod.clone(), renewed, process });
+            let leader = found.map(|process| Leader { namespace, pod: pod.clone(), renewed, process });
             Ok(leader.ok_or_else(|| format!("{pod} does not run")))
         })
         .await
@@ -69,7 +77,7 @@ impl Stage {
         let at = clock::now();
         match blow {
             Blow::Delete => {
-                let pods: Api<Pod> = Api::namespaced(self.cluster().client(), NAMESPACE);
+                let pods: Api<Pod> = Api::namespaced(self.cluster().client(), leader.namespace);
                 pods.delete(&leader.pod, &DeleteParams::default()).await?;
             }
             Blow::Kill => signal(leader.process, Signal::SIGKILL),

@@ -40,7 +40,7 @@ use crate::{
 
 pub use app::{App, AppService, Reached, ReadyBy, UpdateStrategy};
 pub use deployed::Deployed;
-pub use leader::{Blow, Leader};
+pub use leader::{Blow, Leader, Operators};
 pub(crate) use operator::NAMESPACE as OPERATOR_NAMESPACE;
 pub use operator::{OperatorTime, Upgrade};
 pub use run::{Run, TimeSpent};
