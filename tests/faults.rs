@@ -365,7 +365,7 @@ fn the_back_off_is_shown_while_the_api_server_refuses_and_not_before_or_after() 
 fn a_node_that_is_lost_holds_the_run_until_its_pod_is_gone_and_no_other_pod_goes_meanwhile() {
     let calm = play(Story::Good, Plan::Nothing);
     let mut stories = Vec::new();
-    for after in (1..calm.took.as_secs()).step_by(5).map(Duration::from_secs) {
+    for after in (1..calm.took.as_secs()).step_by(8).map(Duration::from_secs) {
         for ordinal in 0..=REPLICAS {
             stories.push((Story::NodeLost { after, ordinal }, Plan::Nothing));
         }

@@ -95,7 +95,7 @@ pub fn in_trouble(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), F
         let mut dice = Dice::cast("an API server in trouble");
         let gate = Gate::open(stage.cluster()).await?;
         let _operator = Operator::start_behind(&gate, "in-trouble")?;
-        let app = begin(stage, App { replicas: 3, ..App::nginx("in-trouble") }, |_| {}).await?;
+        let app = begin(stage, App { replicas: 2, ..App::nginx("in-trouble") }, |_| {}).await?;
         let mut planned = vec![(Call::deletes_a_pod as fn(&Call) -> bool, 0, Fault::ReplyLost)];
         planned.push((Call::deletes_a_pod, 1, Fault::TooManyRequests));
         for fault in Fault::ALL {
@@ -115,7 +115,7 @@ pub fn in_trouble(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), F
                 }),
             )
             .await?;
-        as_undisturbed(&run, 3)?;
+        as_undisturbed(&run, 2)?;
         as_before(&app, "lab/nginx:v2", &[None]).await?;
         let met: Vec<_> = gate.passed().into_iter().filter(|passed| passed.fault.is_some()).collect();
         for passed in &met {

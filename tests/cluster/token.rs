@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::crash::as_undisturbed;
-use crate::harness::{apply, as_before, begin, drains, is_in, light};
+use crate::harness::{apply, as_before, begin, drains, is_in, light, objects, phase};
 use crate::own_operator::Operator;
 use crate::rights;
 
@@ -53,6 +53,8 @@ pub fn refused(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), Fail
                         })
                     })
                     .await?;
+                    let object = objects(stage, NAMESPACE).get("nginx").await?;
+                    assert_ne!(phase(&object), "Succeeded", "the run was over before it was refused");
                     renew(stage, "token-of-today")?;
                     let renewed = Instant::now();
                     is_in(stage, NAMESPACE, "Succeeded").await?;
