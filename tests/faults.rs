@@ -18,9 +18,8 @@ use std::time::Duration;
 use fake::call::{Part, Resource, Verb};
 use fake::cluster::NAME;
 use fake::fault::{BESIDE, CallId, EventId, Fault, Made, Plan, Trouble};
-use fake::play::{End, Played, REPLICAS, Story, alone, careless, credulous, play};
+use fake::play::{End, Played, REPLICAS, Story, Word, alone, careless, credulous, play};
 use jiff::SignedDuration;
-use lossless_upgrade::controller::names::{ABORT, ROLLBACK};
 
 /// What the API server may say instead of an answer.
 const CODES: [u16; 9] = [401, 404, 409, 410, 422, 429, 500, 503, 504];
@@ -134,8 +133,8 @@ fn a_process_that_dies_at_any_write_is_followed_by_one_that_ends_as_if_nothing_h
     for (story, phase) in [
         (Story::Good, "Succeeded"),
         (Story::Flaky, "RolledBack"),
-        (Story::Told(ABORT), "Aborted"),
-        (Story::Told(ROLLBACK), "RolledBack"),
+        (Story::Told(Word::Abort), "Aborted"),
+        (Story::Told(Word::Rollback), "RolledBack"),
         (Story::TwoLevers, "Succeeded"),
     ] {
         let calm = play(story, Plan::Nothing);
@@ -156,10 +155,10 @@ fn crashes(story: Story, calm: &Played) -> Vec<Plan> {
             return writes(calm).flat_map(|id| both.map(|fault| Plan::Call(id, fault))).collect();
         }
         // Until then it is as in the story of the abort.
-        Story::Told(ROLLBACK) => calm.told,
+        Story::Told(Word::Rollback) => calm.told,
         Story::BeginsAt(_)
         | Story::Flaky
-        | Story::Told(_)
+        | Story::Told(Word::Abort)
         | Story::TwoLevers
         | Story::TakenOver { .. }
         | Story::NodeLost { .. } => None,

@@ -126,6 +126,7 @@ async fn upgraded(stage: &'static Stage, by: By) -> Result<(), Failed> {
         .await?;
     lossless(&run)?;
     as_before(&app, "lab/nginx:v2", &weights).await?;
+    app.in_rotation().await?;
     // Each of the batch, and then of the surge.
     assert_eq!(run.deletions.len(), usize::from(2 * BATCH));
     let told = api.told();

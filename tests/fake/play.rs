@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use jiff::SignedDuration;
+use lossless_upgrade::controller::names::{ABORT, ROLLBACK};
 use serde_json::{Value, json};
 use tokio::task::LocalSet;
 use tokio::time::sleep;
@@ -43,8 +44,8 @@ pub enum Story {
     BeginsAt(u32),
     /// `spec.images` names an image that restarts in its first soak: back to the old one.
     Flaky,
-    /// While the second pod drains, the user says this word: an annotation of the object.
-    Told(&'static str),
+    /// While the second pod drains, the user says this word.
+    Told(Word),
     /// There is also a Service that selects by a label, and a lever for it.
     TwoLevers,
     /// At this time a second process begins, with another clock. The first one goes on beside it for
@@ -52,6 +53,22 @@ pub enum Story {
     TakenOver { after: Duration, skew: SignedDuration, late: Duration },
     /// At this time the node of this pod is lost, if it has one.
     NodeLost { after: Duration, ordinal: u32 },
+}
+
+/// What the user says by an annotation of the object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Word {
+    Abort,
+    Rollback,
+}
+
+impl Word {
+    const fn annotation(self) -> &'static str {
+        match self {
+            Self::Abort => ABORT,
+            Self::Rollback => ROLLBACK,
+        }
+    }
 }
 
 /// How it ended: the same whatever went wrong.
@@ -300,9 +317,9 @@ fn drains(server: &Server, ordinals: &str) -> bool {
 }
 
 /// The user sets an annotation of the object.
-fn say(server: &Server, word: &str) {
+fn say(server: &Server, word: Word) {
     server.with(|store, now| {
-        let change = json!({"metadata": {"annotations": {word: "please"}}});
+        let change = json!({"metadata": {"annotations": {word.annotation(): "please"}}});
         let author = Author { manager: "kubectl", at: now };
         store
             .patch(&key(Resource::Upgrades), Part::Whole, PatchKind::Merge, &change, false, author)

@@ -39,7 +39,8 @@ impl Selector {
         let text = call.query.get(of).map(String::as_str).unwrap_or_default();
         // `key in (a,b)` alone; nobody asks for it beside another term.
         if let Some((key, values)) = text.split_once(" in (") {
-            let values = values.strip_suffix(')').ok_or_else(|| Refused::bad(format!("selector {text}")))?;
+            let values = values.strip_suffix(')').filter(|_| !key.contains(','));
+            let values = values.ok_or_else(|| Refused::bad(format!("selector {text}")))?;
             return Ok(vec![(path(key), values.split(',').map(str::to_owned).collect())]);
         }
         let terms = text.split(',').filter(|term| !term.is_empty()).map(|term| {

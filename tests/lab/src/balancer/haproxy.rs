@@ -52,7 +52,9 @@ impl Haproxy {
         let _left_over = fs::remove_file(&socket).await;
         let configuration = directory.join("haproxy.cfg");
         fs::write(&configuration, render(&socket, address, ports)).await.at(&configuration)?;
-        let name = format!("haproxy-{address}");
+        // Services that share an address have a process each.
+        let of = directory.file_name().unwrap_or_default().to_string_lossy();
+        let name = format!("haproxy-{address}-{of}");
         let process =
             Process::spawn(&name, Command::new("haproxy").arg("-db").arg("-f").arg(&configuration))?;
         let mut haproxy = Self { process, socket };
