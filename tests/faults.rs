@@ -9,6 +9,8 @@ mod conformance;
 mod fake;
 #[path = "faults/levers.rs"]
 mod levers;
+#[path = "faults/plans.rs"]
+mod plans;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
@@ -17,16 +19,10 @@ use std::time::Duration;
 
 use fake::call::{Part, Resource, Verb};
 use fake::cluster::NAME;
-use fake::fault::{BESIDE, CallId, EventId, Fault, Made, Plan, Trouble};
+use fake::fault::{BESIDE, CallId, EventId, Plan, Trouble};
 use fake::play::{End, Played, REPLICAS, Story, Word, alone, careless, credulous, play};
 use jiff::SignedDuration;
-
-/// What the API server may say instead of an answer.
-const CODES: [u16; 9] = [401, 404, 409, 410, 422, 429, 500, 503, 504];
-
-/// How old a stale read is: older than the latest write, and older than the cluster's controllers and the load
-/// balancer need.
-const AGES: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(2)];
+use plans::{crashes, of_each_read, of_each_write, soaks, writes, writes_that_count};
 
 /// Plays the story with each of these and holds each to the undisturbed one.
 fn matrix(calm: &Played, stories: &[(Story, Plan)]) {
@@ -98,10 +94,6 @@ fn told(story: Story, plan: Plan, played: &Played) -> String {
     format!("{story:?} {plan:?}: after {:?}: {}", played.took, played.status["message"])
 }
 
-fn writes(calm: &Played) -> impl Iterator<Item = CallId> {
-    calm.calls.iter().map(|made| made.id).filter(|id| id.verb.is_write())
-}
-
 #[test]
 fn an_undisturbed_upgrade_loses_nothing_and_puts_everything_back() {
     let played = play(Story::Good, Plan::Nothing);
@@ -146,106 +138,10 @@ fn a_process_that_dies_at_any_write_is_followed_by_one_that_ends_as_if_nothing_h
     }
 }
 
-/// Before and after each write of the good story. In the others without what that one has shown, and only after each:
-/// before the next one comes to the same. `SOAK=1` plays both there too.
-fn crashes(story: Story, calm: &Played) -> Vec<Plan> {
-    let both = [Fault::DiesBefore, Fault::DiesAfter];
-    let from = match story {
-        Story::Good => {
-            return writes(calm).flat_map(|id| both.map(|fault| Plan::Call(id, fault))).collect();
-        }
-        // Until then it is as in the story of the abort.
-        Story::Told(Word::Rollback) => calm.told,
-        Story::BeginsAt(_)
-        | Story::Flaky
-        | Story::Told(Word::Abort)
-        | Story::TwoLevers
-        | Story::TakenOver { .. }
-        | Story::NodeLost { .. } => None,
-    };
-    let counts: BTreeSet<_> = writes_that_count(calm).collect();
-    let made = calm.calls.iter().filter(|made| made.at >= from.unwrap_or_default());
-    let deaths = if soaks() { &both[..] } else { &both[1..] };
-    made.filter(|made| counts.contains(&made.id))
-        .flat_map(|made| deaths.iter().map(|fault| Plan::Call(made.id, *fault)))
-        .collect()
-}
-
-/// Nobody waits for an event, so that one in each phase is enough.
-fn writes_that_count(calm: &Played) -> impl Iterator<Item = CallId> {
-    let events = first_of_its_kind(calm, |id| id.resource == Resource::Events);
-    writes(calm).filter(|id| id.resource != Resource::Events).chain(events)
-}
-
-/// What an API server may say to a write, of which each write meets so many.
-const REFUSALS: usize = 3;
-
-/// What goes wrong with each of these writes: it gets lost, its answer gets lost, and it is refused in some ways, the
-/// next ones among the writes of its kind. `SOAK=1` tries each way at each write.
-fn of_each_write(ids: impl Iterator<Item = CallId>) -> Vec<Plan> {
-    let (mut kinds, mut plans) = (BTreeMap::new(), Vec::new());
-    for id in ids {
-        // Kinds of which there are few writes do not all begin with the same code.
-        let known = kinds.len();
-        let next = kinds.entry(CallId { nth: 0, ..id }).or_insert(known);
-        let most = if soaks() { CODES.len() } else { REFUSALS };
-        let refusals = CODES.into_iter().cycle().skip(*next).take(most).map(Fault::Refused);
-        *next = (*next + most) % CODES.len();
-        let faults = refusals.chain([Fault::LostRequest, Fault::LostAnswer]);
-        plans.extend(faults.map(|fault| Plan::Call(id, fault)));
-    }
-    plans
-}
-
 #[test]
 fn a_write_that_is_refused_or_gets_no_answer_changes_nothing_about_the_end() {
     let calm = play(Story::Good, Plan::Nothing);
     matrix(&calm, &good(of_each_write(writes_that_count(&calm))));
-}
-
-/// The first call of each kind in each phase.
-fn first_of_its_kind(calm: &Played, is: impl Fn(CallId) -> bool) -> Vec<CallId> {
-    let mut known = BTreeSet::new();
-    let mut first =
-        |made: &&Made| is(made.id) && known.insert((CallId { nth: 0, ..made.id }, made.phase.clone()));
-    calm.calls.iter().filter(|made| first(made)).map(|made| made.id).collect()
-}
-
-/// `SOAK=1` plays everything that can go wrong with each call, and each crash of each story: more than half an hour.
-#[expect(clippy::disallowed_methods, reason = "a setting of the test, not of the program")]
-fn soaks() -> bool {
-    std::env::var("SOAK").is_ok_and(|soak| soak == "1")
-}
-
-/// What can go wrong with a read, each refusal followed by a stale answer: a watch is never stale.
-fn of_reads(verb: Verb) -> Vec<Fault> {
-    let refusals = CODES.map(Fault::Refused).into_iter().chain([Fault::LostRequest]);
-    if verb == Verb::Watch {
-        return refusals.collect();
-    }
-    let stale = AGES.map(Fault::Stale).into_iter();
-    if soaks() {
-        return refusals.chain(stale).collect();
-    }
-    refusals.zip(stale.cycle()).flat_map(|(refusal, stale)| [refusal, stale]).collect()
-}
-
-/// Each of these reads of the run goes wrong, in one way: the next one among the reads of its kind, so that of
-/// the kinds that are read over a hundred times each meets everything several times, in other moments. `SOAK=1`
-/// tries each way at each read.
-fn of_each_read(calm: &Played, is: impl Fn(CallId) -> bool) -> Vec<Plan> {
-    let reads = calm.calls.iter().map(|made| made.id).filter(|id| !id.verb.is_write() && is(*id));
-    let (mut kinds, mut plans) = (BTreeMap::new(), Vec::new());
-    for id in reads {
-        // Kinds of which there are few reads do not all begin with the same fault.
-        let known = kinds.len();
-        let kind = *kinds.entry(CallId { nth: 0, ..id }).or_insert(known);
-        let faults = of_reads(id.verb);
-        let most = if soaks() { faults.len() } else { 1 };
-        let next = faults.iter().cycle().skip(id.nth + kind).take(most);
-        plans.extend(next.map(|fault| Plan::Call(id, *fault)));
-    }
-    plans
 }
 
 #[test]
