@@ -30,6 +30,12 @@ fn an_item_is_exactly_one_lever_and_none_stands_alone() {
 }
 
 #[test]
+fn who_names_no_lever_is_told_which_ones_there_are() {
+    let text = SpecProblem::NoMember.to_string();
+    assert!(text.ends_with("tkeService, tkePod, cceService, podLabel, none"), "{text}");
+}
+
+#[test]
 fn a_kind_is_written_as_its_member_in_the_spec() {
     for kind in LeverKind::ALL {
         assert_eq!(serde_json::to_value(kind).unwrap(), kind.to_string());

@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::slice::from_ref;
 
 use proptest::prelude::*;
 use proptest::{collection, option};
@@ -237,9 +238,12 @@ fn every_service_whose_balancer_would_not_follow_a_pod_is_refused_with_the_reaso
         (annotated(fine(), SERVICE_WEIGHTS, "{}"), "lb-rs-weight on Service s cannot be combined"),
         (going, "is being deleted"),
     ] {
-        let problems = select(&lever(&[], None), &[], &[service]).unwrap_err();
-        let [problem] = &problems[..] else { panic!("{reason}: {problems:?}") };
-        assert!(problem.to_string().contains(reason), "{problem}");
+        // Once, also where an Ingress is in front of it beside its own load balancer.
+        for ingress in [vec![], vec!["s"]] {
+            let problems = select(&lever(&ingress, Some(9)), &[], from_ref(&service)).unwrap_err();
+            let [problem] = &problems[..] else { panic!("{reason}: {problems:?}") };
+            assert!(problem.to_string().contains(reason), "{problem}");
+        }
     }
     let mut going = behind_an_ingress("s");
     going.metadata.deletion_timestamp = serde_json::from_value(json!("2026-01-04T16:24:42Z")).unwrap();
