@@ -22,10 +22,10 @@ fn play(mut world: World, events: &[(i64, Event)]) -> World {
         event.happen(&mut world);
     }
     world.happens("from here on nothing is broken from outside");
-    for balancer in &mut world.balancers {
-        balancer.manner = balancer::Manner::Follows;
-        balancer.unreadable = false;
-        balancer.vanish(false, world.now);
+    for index in 0..world.balancers.len() {
+        world.vanish(index, false);
+        world.balancers[index].manner = balancer::Manner::Follows;
+        world.balancers[index].unreadable = false;
     }
     if let Some(set) = &mut world.cluster.set {
         set.on_delete = true;

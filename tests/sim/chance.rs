@@ -145,8 +145,7 @@ impl Event {
             }
             Self::Gone(index, gone) => {
                 world.happens(&format!("Service of lever {index} gone: {gone}"));
-                world.tampered = now;
-                world.balancers[index % balancers].vanish(gone, now);
+                world.vanish(index % balancers, gone);
             }
             Self::Overwrite(index) => {
                 world.happens(&format!("somebody writes over lever {index}"));

@@ -221,6 +221,16 @@ impl World {
         self.cluster.delete(ordinal, self.now, false);
     }
 
+    /// The Service of a load balancer is deleted, or made anew. One that comes back has none of our entries, as after
+    /// a hand that wrote over them.
+    pub fn vanish(&mut self, balancer: usize, gone: bool) {
+        let balancer = &mut self.balancers[balancer];
+        if balancer.gone && !gone {
+            self.tampered = self.now;
+        }
+        balancer.vanish(gone, self.now);
+    }
+
     /// The user pauses or resumes.
     pub fn pause(&mut self, paused: bool) {
         self.happens(if paused { "spec.paused: true" } else { "spec.paused: false" });
