@@ -335,6 +335,8 @@ pub fn leave(turn: &mut Turn<'_>, run: &mut Run, goal: Goal, problem: Problem) -
     let untouched = run.step == Step::Preflight;
     let ending = run.batch.kind == BatchKind::Retiring || matches!(run.step, Step::Retire | Step::Restore);
     if untouched {
+        // No surge was asked for: more replicas are what the user wants.
+        run.surge = 0;
         turn.begin(run, BatchKind::Retiring, OrdinalSet::new(), Step::Restore);
     } else if !ending && nothing_is_out(turn, run) {
         // There is nothing to attach, and a lever that was not moved owes no confirmation.

@@ -238,6 +238,13 @@ fn replicas_that_the_user_adds_in_preflight_are_not_taken_for_the_surge() {
 }
 
 #[test]
+fn replicas_that_the_user_adds_after_an_abort_in_preflight_are_not_taken_for_the_surge() {
+    let events = [(1, Event::Pause(true)), (0, Event::Act("abort")), (1, Event::Replicas(3))];
+    let world = again(2, hasty(), |_| (), &events);
+    assert_eq!(world.cluster.set.as_ref().unwrap().replicas, 3, "{}", world.tale());
+}
+
+#[test]
 fn a_surge_pod_evicted_while_it_is_reclaimed_is_drained_anew_or_waited_for() {
     for moment in 30..90 {
         again(1, hasty(), |world| world.cluster.lag = 3, &[(moment, Event::Evict(1))]);
