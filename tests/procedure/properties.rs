@@ -259,3 +259,16 @@ fn no_run_ends_while_the_controller_has_yet_to_remove_a_pod_of_the_surge() {
         again(1, Plan { surge: Some(Amount::Count(2)), ..hasty() }, ordered, &events);
     }
 }
+
+#[test]
+fn a_pod_that_waits_to_go_and_is_given_connections_again_is_drained_again() {
+    let slow_to_end = |world: &mut World| {
+        world.cluster.set.as_mut().unwrap().ordered_ready = true;
+        world.cluster.grace = 15;
+    };
+    for moment in 30..110 {
+        let plan = Plan { surge: Some(Amount::Count(2)), ..hasty() };
+        let world = again(1, plan, slow_to_end, &[(moment, Event::Overwrite(0))]);
+        assert_eq!(world.cluster.set.as_ref().unwrap().replicas, 1, "{}", world.tale());
+    }
+}

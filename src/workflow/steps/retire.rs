@@ -6,7 +6,7 @@ use crate::workflow::batches;
 use crate::workflow::checks::{Guard, SURGE_GUARDS, refusal};
 use crate::workflow::decision::Effect;
 use crate::workflow::levers;
-use crate::workflow::observed::{Confirmation, LeverView, Site};
+use crate::workflow::observed::{Confirmation, Held, LeverView, Site};
 use crate::workflow::reasons::Reason;
 use crate::workflow::state::{PodState, Run, Step};
 use crate::workflow::steps::attach;
@@ -58,6 +58,9 @@ pub fn look(turn: &mut Turn<'_>, run: &mut Run) -> Next {
         turn.enter(run, Step::Restore);
         return Next::Again;
     }
+    if let Some(next) = reprieve(turn, run, base) {
+        return next;
+    }
     let deadline = later(turn.first_entered(run), TIMEOUT);
     if set.update_revision.is_none() && !surge.is_empty() {
         // Until then it makes a surge pod that goes anew, and that one would get connections if the
@@ -101,6 +104,30 @@ pub fn look(turn: &mut Turn<'_>, run: &mut Run) -> Next {
     turn.state.pods.clear();
     turn.enter(run, Step::Restore);
     Next::Again
+}
+
+/// Somebody lets connections to a pod that waits for its turn to go, as those of an `OrderedReady` set do for each
+/// other: its replica comes back, and it is drained again before it goes. For one that ends it is too late.
+fn reprieve(turn: &mut Turn<'_>, run: &Run, base: u32) -> Option<Next> {
+    let serves = |ordinal: u32, lever: &LeverView| match &lever.held {
+        Held::Ordinals(held) => !held.contains(ordinal),
+        Held::Foreign(_) => true,
+        // Through one that is gone nobody comes, and what cannot be read says nothing new.
+        Held::Gone | Held::Unreadable(_) => false,
+    };
+    let (pod, lever) = run.batch.ordinals.iter().find_map(|ordinal| {
+        let pod = turn.seen.pods.get(&ordinal)?;
+        let waits = !pod.terminating && !turn.owes_nothing(ordinal, pod);
+        let lever = turn.levers(run).find(|lever| waits && serves(ordinal, lever))?;
+        Some((pod, lever))
+    })?;
+    let replicas = base + run.surge;
+    let text = format!(
+        "{} lets new connections to {} while it waits to go; {replicas} replicas until it is drained again",
+        lever.name, pod.name
+    );
+    turn.warn(Reason::LeverContested, text.clone());
+    Some(Next::Act(Effect::Scale { replicas, images: false }, text))
 }
 
 /// Somebody moved the ordinals: others would go than those that are drained, and these are no surge any more.
