@@ -219,15 +219,19 @@ fn pod_status(record: PodRecord, before: &[PodStatus]) -> PodStatus {
 }
 
 fn past(status: PastStatus) -> Past {
-    let PastStatus { from, to, started_at, finished_at, outcome, pods, reason, drain_timeouts } = status;
+    let PastStatus { from, to, started_at, finished_at, outcome, pods, reason, text, drain_timeouts } =
+        status;
+    // An older operator wrote no text.
+    let cause = reason.map(|reason| Problem::new(reason, text.unwrap_or_else(|| reason.to_string())));
     let timeouts = drain_timeouts.into_iter().map(timeout).collect();
-    Past { from, to, started_at, finished_at, outcome, pods, reason, timeouts }
+    Past { from, to, started_at, finished_at, outcome, pods, cause, timeouts }
 }
 
 fn past_status(past: Past) -> PastStatus {
-    let Past { from, to, started_at, finished_at, outcome, pods, reason, timeouts } = past;
+    let Past { from, to, started_at, finished_at, outcome, pods, cause, timeouts } = past;
+    let (reason, text) = cause.map(|Problem { reason, text }| (reason, text)).unzip();
     let drain_timeouts = timeouts.into_iter().map(timeout_status).collect();
-    PastStatus { from, to, started_at, finished_at, outcome, pods, reason, drain_timeouts }
+    PastStatus { from, to, started_at, finished_at, outcome, pods, reason, text, drain_timeouts }
 }
 
 fn timeout(DrainTimeoutStatus { ordinals, then }: DrainTimeoutStatus) -> DrainTimeout {
@@ -306,9 +310,9 @@ mod tests {
                 to: "web-1".into(),
                 started_at: at(0),
                 finished_at: at(1),
-                outcome: Outcome::Succeeded,
+                outcome: Outcome::RolledBack,
                 pods: 4,
-                reason: None,
+                cause: problem(Reason::SoakFailed),
                 timeouts: timeouts(),
             }],
         }

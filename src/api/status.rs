@@ -304,6 +304,9 @@ pub struct PastStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::word")]
     pub reason: Option<Reason>,
+    /// The same in one or two sentences.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
     /// Drains that were not over in time.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub drain_timeouts: Vec<DrainTimeoutStatus>,

@@ -58,7 +58,9 @@ pub fn view(object: &LosslessUpgrade, now: Timestamp, paint: Paint) -> String {
 }
 
 fn row(past: &PastStatus, now: Timestamp) -> Vec<Cell> {
-    let PastStatus { from, to, started_at, finished_at, outcome, pods, reason, drain_timeouts } = past;
+    // A run is one line: its text is for `-o yaml`.
+    let PastStatus { from, to, started_at, finished_at, outcome, pods, reason, text: _, drain_timeouts } =
+        past;
     let tone = match outcome {
         Outcome::Succeeded => Tone::Good,
         Outcome::RolledBack | Outcome::Aborted | Outcome::Blocked => Tone::Bad,

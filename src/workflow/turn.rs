@@ -258,7 +258,7 @@ impl<'a> Turn<'a> {
             finished_at: self.now,
             outcome,
             pods: u32::try_from(run.updated.len()).unwrap_or(u32::MAX),
-            reason: run.cause.map(|cause| cause.reason),
+            cause: run.cause,
             timeouts: run.timeouts,
         };
         // Tries of the same run that never began in earnest are one entry, so that they do not drive

@@ -117,7 +117,10 @@ impl Records {
     pub fn put(&self, mut state: State) -> Record {
         state.history.retain(|past| past.outcome == Outcome::Blocked);
         state.history.truncate(1);
-        state.history.iter_mut().for_each(|past| past.started_at = NOW);
+        for past in &mut state.history {
+            past.started_at = NOW;
+            past.cause.iter_mut().for_each(shorten);
+        }
         match &mut state.rest {
             Rest::Blocked(problem) | Rest::RolledBack(problem) | Rest::Aborted(problem) => shorten(problem),
             Rest::Idle | Rest::Succeeded => {}

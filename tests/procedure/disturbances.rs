@@ -9,7 +9,7 @@ use crate::sim::moments::{
 use crate::sim::plans::one_by_one;
 use crate::sim::world::{Probe, World};
 use lossless_upgrade::workflow::reasons::Reason;
-use lossless_upgrade::workflow::state::{Goal, Outcome, Step};
+use lossless_upgrade::workflow::state::{Goal, Outcome, Rest, Step};
 
 #[test]
 fn the_statefulset_deleted_ends_the_run_and_the_levers_are_put_back() {
@@ -48,6 +48,22 @@ fn the_statefulset_deleted_without_its_pods_leaves_them_attached() {
             assert!(world.balancers.iter().all(Balancer::restored), "{}", world.tale());
         },
     );
+}
+
+#[test]
+fn a_statefulset_that_is_not_found_for_a_while_takes_nothing_from_how_the_last_run_ended() {
+    for story in ALL {
+        let mut world = story.begin();
+        finish(&mut world);
+        let (rest, message) = (world.state.rest.clone(), world.memory.message.clone());
+        let set = world.cluster.set.take();
+        let noticed = world.run_until(60, |world| matches!(world.state.rest, Rest::Blocked(_)));
+        assert!(noticed, "{}", world.tale());
+        world.cluster.set = set;
+        world.run_until(60, |world| world.state.rest == rest);
+        same(&world, "how it ended", &world.state.rest, &rest);
+        same(&world, "message", &world.memory.message, &message);
+    }
 }
 
 #[test]
@@ -134,7 +150,7 @@ fn a_service_that_is_gone_for_good_holds_an_upgrade_and_lets_it_be_aborted() {
         |world| {
             world.happens("the Service is deleted");
             let before = world.clone();
-            world.balancers[0].vanish(true, world.now);
+            world.vanish(0, true);
             world.run_until(120, |_| false);
             if goal(&before) == Goal::Upgrade && before.step() != Some(Step::Replace) {
                 same(world, "deletions", &world.counts.deleted, &before.counts.deleted);
@@ -153,10 +169,10 @@ fn a_service_that_is_gone_for_a_while_holds_the_run() {
         ALL,
         |world| {
             world.happens("the Service is deleted");
-            world.balancers[0].vanish(true, world.now);
+            world.vanish(0, true);
             world.run_until(90, |_| false);
             world.happens("the Service is there again");
-            world.balancers[0].vanish(false, world.now);
+            world.vanish(0, false);
             if world.state.run.is_some() {
                 world.act("retry");
             }

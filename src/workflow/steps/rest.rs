@@ -8,7 +8,7 @@ use crate::workflow::observed::{Observed, SetView};
 use crate::workflow::ordinals::OrdinalSet;
 use crate::workflow::plan::Plan;
 use crate::workflow::reasons::{Problem, Reason};
-use crate::workflow::state::{Batch, Goal, Outcome, Rejected, Rest, Run, Saved, Step};
+use crate::workflow::state::{Batch, Goal, Outcome, Past, Rejected, Rest, Run, Saved, State, Step};
 use crate::workflow::turn::{Next, Turn, Wait, later};
 
 /// What stands against a run is looked at again after this long, as not all of it is watched.
@@ -39,9 +39,10 @@ pub fn look(turn: &mut Turn<'_>) -> Next {
     if set.deleting || (behind.is_empty() && !images) {
         return rest(turn, set, &revision);
     }
-    if let Some(rejected) = &turn.state.rejected
+    if let Some(rejected) = turn.state.rejected.clone()
         && rejected.is_wanted(&turn.plan.images, images, Some(&revision))
     {
+        unblock(turn, &revision);
         let why = match &turn.state.rest {
             Rest::RolledBack(problem) | Rest::Aborted(problem) => format!("{}. ", problem.text),
             Rest::Idle | Rest::Blocked(_) | Rest::Succeeded => String::new(),
@@ -50,7 +51,6 @@ pub fn look(turn: &mut Turn<'_>) -> Next {
             "{why}Revision {} was given up and is not tried again by itself. Change the template or spec.images, or set the annotation lossless-upgrade.io/retry to a new value",
             rejected.revision
         );
-        unblock(turn);
         return Wait::new(text).into();
     }
     if let Some(problem) = obstacles(turn.plan, turn.seen, set).into_iter().next() {
@@ -60,7 +60,7 @@ pub fn look(turn: &mut Turn<'_>) -> Next {
         return wait;
     }
     if turn.plan.paused {
-        unblock(turn);
+        unblock(turn, &revision);
         return Wait::new(format!("Paused; a run to {} is wanted", wanted(&revision, images))).into();
     }
     begin(turn, set, revision, images);
@@ -88,7 +88,7 @@ fn heed(turn: &mut Turn<'_>) {
 }
 
 fn rest(turn: &mut Turn<'_>, set: &SetView, revision: &str) -> Next {
-    unblock(turn);
+    unblock(turn, revision);
     let message = match &turn.state.rest {
         Rest::RolledBack(problem) => format!("Rolled back to {revision}: {}", problem.text),
         Rest::Aborted(problem) => problem.text.clone(),
@@ -100,9 +100,24 @@ fn rest(turn: &mut Turn<'_>, set: &SetView, revision: &str) -> Next {
 }
 
 /// Nothing stands against a run any more, or none is wanted.
-fn unblock(turn: &mut Turn<'_>) {
+fn unblock(turn: &mut Turn<'_>, revision: &str) {
     if matches!(turn.state.rest, Rest::Blocked(_)) {
-        turn.state.rest = Rest::Idle;
+        turn.state.rest = last_end(&turn.state, revision);
+    }
+}
+
+/// How the last run ended, where it still is the last word on the revision: what stood against a next one
+/// for a while, if only one answer that the StatefulSet is not there, changes nothing of that.
+fn last_end(state: &State, revision: &str) -> Rest {
+    let Some(Past { from, to, outcome, cause, .. }) = state.history.first() else { return Rest::Idle };
+    // After a retry nothing is given up any more.
+    let given_up =
+        || cause.clone().filter(|_| state.rejected.is_some() && (from == revision || to == revision));
+    match outcome {
+        Outcome::Succeeded if to == revision => Rest::Succeeded,
+        Outcome::RolledBack => given_up().map_or(Rest::Idle, Rest::RolledBack),
+        Outcome::Aborted => given_up().map_or(Rest::Idle, Rest::Aborted),
+        Outcome::Succeeded | Outcome::Blocked => Rest::Idle,
     }
 }
 
@@ -172,7 +187,7 @@ fn not_again_yet(turn: &Turn<'_>, revision: &str, images: bool) -> Option<Next> 
     let pause = if problem.reason == Reason::NoRoomForSurge { TRY_ROOM_AGAIN } else { TRY_PROBE_AGAIN };
     let again = later(last.finished_at, pause);
     (last.outcome == Outcome::Blocked
-        && last.reason == Some(problem.reason)
+        && last.cause.as_ref().map(|cause| cause.reason) == Some(problem.reason)
         && (images || last.to == revision)
         && turn.now < again)
         .then(|| Wait::new(problem.text.clone()).until(again).stalled(problem.reason).into())

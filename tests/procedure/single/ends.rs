@@ -1,5 +1,6 @@
 //! How a run begins, and how it ends.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use lossless_upgrade::workflow::checks::GUARDS;
@@ -8,7 +9,9 @@ use lossless_upgrade::workflow::interrupts::RELEASE_TIMEOUT;
 use lossless_upgrade::workflow::levers;
 use lossless_upgrade::workflow::observed::{Confirmation, DrainView, Held, Site};
 use lossless_upgrade::workflow::reasons::{Problem, Reason};
-use lossless_upgrade::workflow::state::{BatchKind, Goal, Outcome, PodState, Rest, Run, State, Step};
+use lossless_upgrade::workflow::state::{
+    BatchKind, Goal, Outcome, Past, PodState, Rejected, Rest, Run, State, Step,
+};
 use lossless_upgrade::workflow::steps::{rest, restore, retire};
 use lossless_upgrade::workflow::turn::{Next, Turn, Wait, later};
 
@@ -216,15 +219,44 @@ fn what_most_ready_pods_run_is_what_a_run_comes_from() {
 
 #[test]
 fn what_stood_against_a_run_is_forgotten_when_none_is_wanted() {
-    let mut scene = Scene::new();
-    for pod in scene.seen.pods.values_mut() {
-        pod.revision.clone_from(&scene.seen.set.as_ref().unwrap().update_revision.clone().unwrap());
-    }
-    scene.state.rest = Rest::Blocked(Problem::new(Reason::NotOnDelete, "x"));
-    scene.state.run = None;
-    let now = Scene::new().at(0);
-    let decision = lossless_upgrade::workflow::decide(&scene.world.plan, &scene.state, &scene.seen, now);
-    assert_eq!(decision.state.rest, Rest::Idle, "{}", decision.message);
+    let cause = || Problem::new(Reason::SoakFailed, "why");
+    let then = |history: &[(Outcome, &str, &str)], given_up: bool| {
+        let mut scene = Scene::new();
+        let now = scene.at(0);
+        let revision = scene.seen.set.as_ref().unwrap().update_revision.clone().unwrap();
+        for pod in scene.seen.pods.values_mut() {
+            pod.revision.clone_from(&revision);
+        }
+        let this = |name: &str| if name == "this" { revision.clone() } else { name.to_owned() };
+        let past = |(outcome, from, to): &(Outcome, &str, &str)| Past {
+            from: this(from),
+            to: this(to),
+            started_at: now,
+            finished_at: now,
+            outcome: *outcome,
+            pods: 3,
+            cause: (*outcome != Outcome::Succeeded).then(cause),
+            timeouts: Vec::new(),
+        };
+        scene.state.history = history.iter().map(past).collect();
+        scene.state.rejected =
+            given_up.then(|| Rejected { revision: "bad".into(), images: BTreeMap::default() });
+        scene.state.rest = Rest::Blocked(Problem::new(Reason::NotOnDelete, "x"));
+        scene.state.run = None;
+        lossless_upgrade::workflow::decide(&scene.world.plan, &scene.state, &scene.seen, now).state.rest
+    };
+    let last =
+        |outcome: Outcome, from: &str, to: &str, given_up: bool| then(&[(outcome, from, to)], given_up);
+    assert_eq!(then(&[], false), Rest::Idle);
+    assert_eq!(last(Outcome::Succeeded, "old", "this", false), Rest::Succeeded);
+    assert_eq!(last(Outcome::Succeeded, "this", "other", false), Rest::Idle, "made anew since");
+    assert_eq!(last(Outcome::RolledBack, "this", "bad", true), Rest::RolledBack(cause()));
+    assert_eq!(last(Outcome::RolledBack, "this", "bad", false), Rest::Idle, "a retry was asked");
+    assert_eq!(last(Outcome::RolledBack, "old", "bad", true), Rest::Idle, "of other revisions");
+    assert_eq!(last(Outcome::Aborted, "old", "this", true), Rest::Aborted(cause()));
+    assert_eq!(last(Outcome::Blocked, "old", "this", true), Rest::Idle);
+    let older = [(Outcome::Aborted, "old", "this"), (Outcome::Succeeded, "old", "this")];
+    assert_eq!(then(&older, true), Rest::Aborted(cause()), "only the last one counts");
 }
 
 #[test]

@@ -78,7 +78,7 @@ impl Case {
             started_at: run.started_at,
             finished_at: run.entered,
             pods: 3,
-            reason: None,
+            cause: None,
             timeouts: Vec::new(),
         };
         case.decision.state.history.insert(0, past);
