@@ -168,6 +168,28 @@ fn the_surge_goes_when_every_pod_of_it_is_recorded_drained_and_held() {
 }
 
 #[test]
+fn the_replica_of_a_pod_that_waits_to_go_comes_back_when_a_lever_lets_connections_to_it() {
+    let comes_back = |held: Held, change: fn(&mut Scene)| {
+        let mut scene = retiring(3);
+        scene.seen.levers[0].held = held;
+        change(&mut scene);
+        matches!(then(&scene, 0, retire::look).0, Next::Act(Effect::Scale { replicas: 4, .. }, _))
+    };
+    let nobody = || Held::Ordinals(set(&[]));
+    assert!(comes_back(nobody(), |_| ()) && comes_back(Held::Foreign("x".into()), |_| ()));
+    assert!(!comes_back(Held::Ordinals(set(&[2, 3])), |_| ()));
+    assert!(!comes_back(Held::Gone, |_| ()) && !comes_back(Held::Unreadable("x".into()), |_| ()));
+    assert!(comes_back(nobody(), |scene| scene.state.pods.clear()), "it came late");
+    assert!(!comes_back(nobody(), |scene| scene.seen.pods.get_mut(&3).unwrap().terminating = true));
+    assert!(!comes_back(nobody(), |scene| drop(scene.seen.pods.remove(&3))));
+    let owes_nothing = |scene: &mut Scene| {
+        let pod = scene.seen.pods.get_mut(&3).unwrap();
+        (pod.ready, pod.running) = (false, false);
+    };
+    assert!(!comes_back(nobody(), owes_nothing));
+}
+
+#[test]
 fn no_pod_goes_for_a_drained_one_when_somebody_moves_the_ordinals() {
     let then_it = |replicas: u32, first: u32, change: fn(&mut Scene)| {
         let mut scene = retiring(replicas);
