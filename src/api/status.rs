@@ -304,7 +304,7 @@ pub struct PastStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::word")]
     pub reason: Option<Reason>,
-    /// The same in one or two sentences.
+    /// Why, in one or two sentences.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
     /// Drains that were not over in time.

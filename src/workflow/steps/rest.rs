@@ -8,7 +8,7 @@ use crate::workflow::observed::{Observed, SetView};
 use crate::workflow::ordinals::OrdinalSet;
 use crate::workflow::plan::Plan;
 use crate::workflow::reasons::{Problem, Reason};
-use crate::workflow::state::{Batch, Goal, Outcome, Past, Rejected, Rest, Run, Saved, State, Step};
+use crate::workflow::state::{Batch, Goal, Outcome, Past, Rejected, Rest, Run, Saved, Step};
 use crate::workflow::turn::{Next, Turn, Wait, later};
 
 /// What stands against a run is looked at again after this long, as not all of it is watched.
@@ -42,7 +42,12 @@ pub fn look(turn: &mut Turn<'_>) -> Next {
     if let Some(rejected) = turn.state.rejected.clone()
         && rejected.is_wanted(&turn.plan.images, images, Some(&revision))
     {
-        unblock(turn, &revision);
+        unblock(turn, |past| match past.outcome {
+            Outcome::RolledBack => past.to == rejected.revision,
+            // What is given up by an abort is the newest revision then, be it the run's or not.
+            Outcome::Aborted => true,
+            Outcome::Succeeded | Outcome::Blocked => false,
+        });
         let why = match &turn.state.rest {
             Rest::RolledBack(problem) | Rest::Aborted(problem) => format!("{}. ", problem.text),
             Rest::Idle | Rest::Blocked(_) | Rest::Succeeded => String::new(),
@@ -60,7 +65,7 @@ pub fn look(turn: &mut Turn<'_>) -> Next {
         return wait;
     }
     if turn.plan.paused {
-        unblock(turn, &revision);
+        unblock(turn, |_| false);
         return Wait::new(format!("Paused; a run to {} is wanted", wanted(&revision, images))).into();
     }
     begin(turn, set, revision, images);
@@ -88,7 +93,15 @@ fn heed(turn: &mut Turn<'_>) {
 }
 
 fn rest(turn: &mut Turn<'_>, set: &SetView, revision: &str) -> Next {
-    unblock(turn, revision);
+    let rejected = turn.state.rejected.clone();
+    let given_up = |revision: &str| rejected.as_ref().is_some_and(|rejected| rejected.revision == revision);
+    unblock(turn, |past| match past.outcome {
+        Outcome::Succeeded => past.to == revision,
+        Outcome::RolledBack => past.from == revision && given_up(&past.to),
+        Outcome::Aborted if past.from == revision => rejected.is_some(),
+        Outcome::Aborted => past.to == revision && given_up(revision),
+        Outcome::Blocked => false,
+    });
     let message = match &turn.state.rest {
         Rest::RolledBack(problem) => format!("Rolled back to {revision}: {}", problem.text),
         Rest::Aborted(problem) => problem.text.clone(),
@@ -99,26 +112,19 @@ fn rest(turn: &mut Turn<'_>, set: &SetView, revision: &str) -> Next {
     Wait::new(message).into()
 }
 
-/// Nothing stands against a run any more, or none is wanted.
-fn unblock(turn: &mut Turn<'_>, revision: &str) {
-    if matches!(turn.state.rest, Rest::Blocked(_)) {
-        turn.state.rest = last_end(&turn.state, revision);
+/// Nothing stands against a run any more, or none is wanted. Where `holds` says that the last run is still the last
+/// word, it is shown as it ended: one answer that the StatefulSet is not there changes nothing of that.
+fn unblock(turn: &mut Turn<'_>, holds: impl Fn(&Past) -> bool) {
+    if !matches!(turn.state.rest, Rest::Blocked(_)) {
+        return;
     }
-}
-
-/// How the last run ended, where it still is the last word on the revision: what stood against a next one
-/// for a while, if only one answer that the StatefulSet is not there, changes nothing of that.
-fn last_end(state: &State, revision: &str) -> Rest {
-    let Some(Past { from, to, outcome, cause, .. }) = state.history.first() else { return Rest::Idle };
-    // After a retry nothing is given up any more.
-    let given_up =
-        || cause.clone().filter(|_| state.rejected.is_some() && (from == revision || to == revision));
-    match outcome {
-        Outcome::Succeeded if to == revision => Rest::Succeeded,
-        Outcome::RolledBack => given_up().map_or(Rest::Idle, Rest::RolledBack),
-        Outcome::Aborted => given_up().map_or(Rest::Idle, Rest::Aborted),
-        Outcome::Succeeded | Outcome::Blocked => Rest::Idle,
-    }
+    let last = turn.state.history.first().filter(|past| holds(past));
+    turn.state.rest = last.map_or(Rest::Idle, |past| match (past.outcome, past.cause.clone()) {
+        (Outcome::Succeeded, _) => Rest::Succeeded,
+        (Outcome::RolledBack, Some(cause)) => Rest::RolledBack(cause),
+        (Outcome::Aborted, Some(cause)) => Rest::Aborted(cause),
+        (Outcome::RolledBack | Outcome::Aborted | Outcome::Blocked, _) => Rest::Idle,
+    });
 }
 
 fn block(turn: &mut Turn<'_>, problem: Problem) -> Next {
