@@ -299,6 +299,10 @@ pub fn roll_back(turn: &mut Turn<'_>, run: &mut Run, problem: Problem) -> Next {
         return leave(turn, run, Goal::Abort, problem);
     }
     turn.warn(Reason::RollingBack, problem.text.clone());
+    if run.step == Step::Preflight {
+        // No surge was asked for. Whether one is needed shows when the template is back.
+        run.surge = 0;
+    }
     if run.step == Step::Restore {
         // The surge is gone already and is needed once more.
         batches::renew_surge(turn, run);
@@ -335,7 +339,7 @@ pub fn leave(turn: &mut Turn<'_>, run: &mut Run, goal: Goal, problem: Problem) -
     let untouched = run.step == Step::Preflight;
     let ending = run.batch.kind == BatchKind::Retiring || matches!(run.step, Step::Retire | Step::Restore);
     if untouched {
-        // No surge was asked for: more replicas are what the user wants.
+        // No surge was asked for: whatever is added from here on is the user's.
         run.surge = 0;
         turn.begin(run, BatchKind::Retiring, OrdinalSet::new(), Step::Restore);
     } else if !ending && nothing_is_out(turn, run) {

@@ -266,9 +266,18 @@ fn a_pod_that_waits_to_go_and_is_given_connections_again_is_drained_again() {
         world.cluster.set.as_mut().unwrap().ordered_ready = true;
         world.cluster.grace = 15;
     };
-    for moment in 30..110 {
+    let came_back = (30..110).filter(|moment| {
         let plan = Plan { surge: Some(Amount::Count(2)), ..hasty() };
-        let world = again(1, plan, slow_to_end, &[(moment, Event::Overwrite(0))]);
+        let world = again(1, plan, slow_to_end, &[(*moment, Event::Overwrite(0))]);
         assert_eq!(world.cluster.set.as_ref().unwrap().replicas, 1, "{}", world.tale());
-    }
+        world.counts.scales == 4
+    });
+    assert!(came_back.count() > 10);
+}
+
+#[test]
+fn replicas_that_the_user_adds_after_a_rollback_in_preflight_are_not_taken_for_the_surge() {
+    let events = [(1, Event::Pause(true)), (0, Event::Act("rollback")), (1, Event::Replicas(3))];
+    let world = again(2, hasty(), |_| (), &events);
+    assert_eq!(world.cluster.set.as_ref().unwrap().replicas, 3, "{}", world.tale());
 }

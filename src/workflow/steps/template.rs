@@ -1,6 +1,7 @@
 //! The old template back in the StatefulSet: from here on every pod that is created comes at the
 //! old revision.
 
+use crate::workflow::batches;
 use crate::workflow::decision::Effect;
 use crate::workflow::interrupts;
 use crate::workflow::reasons::{Problem, Reason};
@@ -38,6 +39,9 @@ pub fn look(turn: &mut Turn<'_>, run: &mut Run) -> Next {
     // What was never taken from the old revision has nothing to prove.
     let there = |ordinal: &u32| turn.seen.pods.get(ordinal).is_some_and(|pod| pod.revision == run.to);
     run.updated = turn.base_ordinals().iter().filter(there).collect();
+    if run.surge == 0 {
+        batches::renew_surge(turn, run);
+    }
     turn.end_batch(run);
     turn.got_somewhere(run);
     Next::Again
