@@ -8,14 +8,14 @@ use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::api::{EvictParams, Patch, PatchParams};
 use kube::{Api, ResourceExt};
 use lab::cluster::Part;
-use lab::scenario::{App, Deployed, ScenarioError, Stage};
+use lab::scenario::{App, Deployed, ScenarioError, Stage, until};
 use libtest_mimic::Failed;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use crate::crash::as_undisturbed;
 use crate::harness::{
-    act, as_before, begin, drains, is_in, light, lossless_but, object_is, phase, stalled, uids,
+    act, as_before, begin, drains, is_in, light, lossless, lossless_but, object_is, phase, stalled, uids,
 };
 use crate::writes::deletions;
 
@@ -94,14 +94,7 @@ pub fn contested(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), Fa
             )
             .await?;
         as_undisturbed(&run, 2)?;
-        let left = app.service("nginx").await?.annotations().get(WEIGHTS).cloned().unwrap_or_default();
-        let (left, theirs): (Value, Value) = (serde_json::from_str(&left)?, serde_json::from_str(THEIRS)?);
-        // A list of nobody says nothing.
-        let mut with_nobody = theirs.clone();
-        with_nobody["groups"] = json!([]);
-        if left != theirs && left != with_nobody {
-            return Err(format!("theirs has become {left}").into());
-        }
+        theirs_is_left(&app).await?;
         app.remove().await?;
         Ok(())
     }
@@ -110,12 +103,72 @@ pub fn contested(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), Fa
 
 /// Writes the same over and over, until it is dropped.
 async fn overwrite(stage: &Stage, namespace: &str) -> Result<Infallible, ScenarioError> {
-    let services: Api<Service> = Api::namespaced(stage.cluster().client(), namespace);
-    let patch = Patch::Merge(json!({"metadata": {"annotations": {WEIGHTS: THEIRS}}}));
     loop {
-        services.patch("nginx", &PatchParams::default(), &patch).await?;
+        write_over(stage, namespace).await?;
         sleep(Duration::from_secs(5)).await;
     }
+}
+
+/// Somebody else writes over the lever, who knows nothing of us.
+async fn write_over(stage: &Stage, namespace: &str) -> Result<(), ScenarioError> {
+    let services: Api<Service> = Api::namespaced(stage.cluster().client(), namespace);
+    let patch = Patch::Merge(json!({"metadata": {"annotations": {WEIGHTS: THEIRS}}}));
+    services.patch("nginx", &PatchParams::default(), &patch).await?;
+    Ok(())
+}
+
+/// Of the lever nothing is left but what they have written over it.
+async fn theirs_is_left(app: &Deployed<'_>) -> Result<(), Failed> {
+    let left = app.service("nginx").await?.annotations().get(WEIGHTS).cloned().unwrap_or_default();
+    let (left, theirs): (Value, Value) = (serde_json::from_str(&left)?, serde_json::from_str(THEIRS)?);
+    // A list of nobody says nothing.
+    let mut with_nobody = theirs.clone();
+    with_nobody["groups"] = json!([]);
+    if left != theirs && left != with_nobody {
+        return Err(format!("theirs has become {left}").into());
+    }
+    Ok(())
+}
+
+/// The surge of a set whose pods go one after the other is drained and goes, the last pod first. While that one ends,
+/// somebody writes over the lever, so that the other one serves again: it must not go with what it got.
+pub fn reprieved(stage: &'static Stage) -> LocalBoxFuture<'static, Result<(), Failed>> {
+    async move {
+        let app = App {
+            replicas: 1,
+            in_order: true,
+            pre_stop: Some(Duration::from_secs(6)),
+            grace: Duration::from_secs(20),
+            ..App::nginx("ordered")
+        };
+        let app = begin(stage, app, |spec| spec["surge"] = json!({"replicas": 2})).await?;
+        let pods: Api<Pod> = Api::namespaced(stage.cluster().client(), "ordered");
+        let run = app
+            .run_under(&light(), async {
+                app.set_image("lab/nginx:v2").await?;
+                until("the last pod of the surge goes", Duration::from_mins(3), async || {
+                    let last = pods.get_opt("nginx-2").await?;
+                    let goes = last.is_some_and(|pod| pod.metadata.deletion_timestamp.is_some());
+                    Ok(if goes { Ok(()) } else { Err("it is there, or not yet".to_owned()) })
+                })
+                .await?;
+                write_over(stage, "ordered").await?;
+                is_in(stage, "ordered", "Succeeded").await.map(drop)
+            })
+            .await?;
+        lossless(&run)?;
+        as_before(&app, "lab/nginx:v2", &[]).await?;
+        theirs_is_left(&app).await?;
+        // The one that was replaced, the surge, and once more the pod that was ending.
+        let mut names: Vec<&str> = run.deletions.iter().map(|deletion| deletion.pod.as_str()).collect();
+        names.sort_unstable();
+        if names != ["nginx-0", "nginx-1", "nginx-2", "nginx-2"] {
+            return Err(format!("not as one that waited and was drained again: {names:?}").into());
+        }
+        app.remove().await?;
+        Ok(())
+    }
+    .boxed_local()
 }
 
 /// Each part of the cluster and of the cloud fails for a while, at another moment of the run. None of these cuts a

@@ -76,6 +76,10 @@ fn with_the_installed_operator() -> Vec<Case> {
         ),
         beside("an image that restarts in its first soak is rolled back everywhere", rollback::flaky),
         beside("a pod evicted in mid-run is not replaced once more", faults::evicted),
+        beside(
+            "a pod that waits for its turn to go is drained again when connections come to it",
+            faults::reprieved,
+        ),
         loaded(beside("another cloud's annotation, whose controller says nothing", upgrades::huawei)),
         loaded(beside("a controller that writes no stamps, by confirmAfter", upgrades::without_stamps)),
         small(beside(

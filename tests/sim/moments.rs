@@ -155,6 +155,9 @@ impl Story {
             }
             Self::PuttingBack => {
                 until(world, Step::Retire, BatchKind::Retiring);
+                // Before that its replica would come back.
+                let goes = |world: &World| world.cluster.pods.values().any(|pod| pod.terminating.is_some());
+                assert!(world.run_until(10, goes), "{}", world.tale());
                 world.balancers[0].unreadable = true;
                 until(world, Step::Restore, BatchKind::Retiring);
             }

@@ -106,27 +106,26 @@ pub fn look(turn: &mut Turn<'_>, run: &mut Run) -> Next {
     Next::Again
 }
 
-/// Somebody lets connections to a pod that waits for its turn to go, as those of an `OrderedReady` set do for each
-/// other: its replica comes back, and it is drained again before it goes. For one that ends it is too late.
-fn reprieve(turn: &mut Turn<'_>, run: &Run, base: u32) -> Option<Next> {
-    let serves = |ordinal: u32, lever: &LeverView| match &lever.held {
+/// A lever may let connections to a pod that waits for its turn to go, as in an `OrderedReady` set: its replica comes
+/// back, and it is drained again before it goes. For one that ends it is too late.
+fn reprieve(turn: &Turn<'_>, run: &Run, base: u32) -> Option<Next> {
+    let may_serve = |ordinal: u32, lever: &LeverView| match &lever.held {
         Held::Ordinals(held) => !held.contains(ordinal),
-        Held::Foreign(_) => true,
-        // Through one that is gone nobody comes, and what cannot be read says nothing new.
-        Held::Gone | Held::Unreadable(_) => false,
+        Held::Foreign(_) | Held::Unreadable(_) => true,
+        // Through one that is gone nobody comes.
+        Held::Gone => false,
     };
     let (pod, lever) = run.batch.ordinals.iter().find_map(|ordinal| {
         let pod = turn.seen.pods.get(&ordinal)?;
         let waits = !pod.terminating && !turn.owes_nothing(ordinal, pod);
-        let lever = turn.levers(run).find(|lever| waits && serves(ordinal, lever))?;
+        let lever = turn.levers(run).find(|lever| waits && may_serve(ordinal, lever))?;
         Some((pod, lever))
     })?;
     let replicas = base + run.surge;
     let text = format!(
-        "{} lets new connections to {} while it waits to go; {replicas} replicas until it is drained again",
+        "{} may let new connections to {}, which waits to go; {replicas} replicas until it is drained again",
         lever.name, pod.name
     );
-    turn.warn(Reason::LeverContested, text.clone());
     Some(Next::Act(Effect::Scale { replicas, images: false }, text))
 }
 
@@ -151,27 +150,32 @@ fn moved(turn: &mut Turn<'_>, run: &mut Run) -> Option<Next> {
 /// The last look before the surge goes: the guards of a deletion, as far as they concern it. A pod
 /// that came anew since, or that counts again, is drained again.
 fn not_yet(turn: &mut Turn<'_>, run: &mut Run) -> Option<Next> {
-    if let Some((_, Some(pod))) = turn.records().find(|(_, pod)| pod.is_some_and(|pod| pod.terminating)) {
-        // Somebody else deleted it: it comes back anew, or is gone.
-        let deadline = later(turn.first_entered(run), TIMEOUT);
-        let wait = Wait::new(format!("Waiting for {} to end, which somebody deleted", pod.name));
-        return Some(wait.deadline(deadline, turn.now, Reason::ReclaimTimedOut).into());
-    }
-    if let Some(next) = absent_are_held(turn, run) {
-        return Some(next);
-    }
     let guards: Vec<Guard> =
         turn.guards.iter().copied().filter(|guard| SURGE_GUARDS.contains(guard)).collect();
     let refused = turn
         .records()
         .filter_map(|(record, pod)| Some((record, pod?)))
         .find_map(|(record, pod)| refusal(&guards, turn, run, record, pod));
+    // Before anything is waited for: meanwhile connections come.
+    if matches!(refused, Some((Guard::LeversHold, _)))
+        && let Some(next) = still_held(turn, run)
+    {
+        return Some(next);
+    }
+    if let Some((_, Some(pod))) = turn.records().find(|(_, pod)| pod.is_some_and(|pod| pod.terminating)) {
+        // It comes back anew, or is gone.
+        let deadline = later(turn.first_entered(run), TIMEOUT);
+        let wait = Wait::new(format!("Waiting for {} to end, which is on its way out", pod.name));
+        return Some(wait.deadline(deadline, turn.now, Reason::ReclaimTimedOut).into());
+    }
+    if let Some(next) = absent_are_held(turn, run) {
+        return Some(next);
+    }
     let recorded = |ordinal: &u32| turn.state.pods.iter().any(|record| record.ordinal == *ordinal);
     let unrecorded =
         run.batch.ordinals.iter().any(|ordinal| turn.seen.pods.contains_key(&ordinal) && !recorded(&ordinal));
     let lost = match refused {
         None if !unrecorded => return None,
-        Some((Guard::LeversHold, _)) => levers::still_held(turn, run),
         Some((Guard::OthersServe, why)) => {
             let deadline = later(turn.first_entered(run), turn.plan.verify.timeout);
             let wait = Wait::new(format!("The surge is not removed yet: {why}"));
@@ -186,13 +190,22 @@ fn not_yet(turn: &mut Turn<'_>, run: &mut Run) -> Option<Next> {
     }))
 }
 
+/// The levers are set again where they do not hold the surge any more, and what has come meanwhile has its own time to
+/// go.
+fn still_held(turn: &mut Turn<'_>, run: &mut Run) -> Option<Next> {
+    let next = levers::still_held(turn, run)?;
+    run.draining_since = None;
+    run.forced = false;
+    Some(next)
+}
+
 /// A surge pod that is away just now may come back before the controller takes notice of the
 /// replicas: the levers hold it then, in force.
 fn absent_are_held(turn: &mut Turn<'_>, run: &mut Run) -> Option<Next> {
     if run.batch.ordinals.iter().all(|ordinal| turn.seen.pods.contains_key(&ordinal)) {
         return None;
     }
-    if let Some(next) = levers::still_held(turn, run) {
+    if let Some(next) = still_held(turn, run) {
         return Some(next);
     }
     if turn.seen.levers.iter().any(|lever| lever.site == Site::Pods) {

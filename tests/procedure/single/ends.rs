@@ -178,7 +178,7 @@ fn the_replica_of_a_pod_that_waits_to_go_comes_back_when_a_lever_lets_connection
     let nobody = || Held::Ordinals(set(&[]));
     assert!(comes_back(nobody(), |_| ()) && comes_back(Held::Foreign("x".into()), |_| ()));
     assert!(!comes_back(Held::Ordinals(set(&[2, 3])), |_| ()));
-    assert!(!comes_back(Held::Gone, |_| ()) && !comes_back(Held::Unreadable("x".into()), |_| ()));
+    assert!(comes_back(Held::Unreadable("x".into()), |_| ()) && !comes_back(Held::Gone, |_| ()));
     assert!(comes_back(nobody(), |scene| scene.state.pods.clear()), "it came late");
     assert!(!comes_back(nobody(), |scene| scene.seen.pods.get_mut(&3).unwrap().terminating = true));
     assert!(!comes_back(nobody(), |scene| drop(scene.seen.pods.remove(&3))));
@@ -261,8 +261,8 @@ fn what_stood_against_a_run_is_forgotten_when_none_is_wanted() {
             timeouts: Vec::new(),
         };
         scene.state.history = history.iter().map(past).collect();
-        scene.state.rejected =
-            given_up.then(|| Rejected { revision: "bad".into(), images: BTreeMap::default() });
+        let to = history.first().map_or("", |last| last.2);
+        scene.state.rejected = given_up.then(|| Rejected { revision: this(to), images: BTreeMap::default() });
         scene.state.rest = Rest::Blocked(Problem::new(Reason::NotOnDelete, "x"));
         scene.state.run = None;
         lossless_upgrade::workflow::decide(&scene.world.plan, &scene.state, &scene.seen, now).state.rest
@@ -275,7 +275,12 @@ fn what_stood_against_a_run_is_forgotten_when_none_is_wanted() {
     assert_eq!(last(Outcome::RolledBack, "this", "bad", true), Rest::RolledBack(cause()));
     assert_eq!(last(Outcome::RolledBack, "this", "bad", false), Rest::Idle, "a retry was asked");
     assert_eq!(last(Outcome::RolledBack, "old", "bad", true), Rest::Idle, "of other revisions");
+    assert_eq!(last(Outcome::RolledBack, "old", "this", true), Rest::Idle, "made anew at what had failed");
     assert_eq!(last(Outcome::Aborted, "old", "this", true), Rest::Aborted(cause()));
+    assert_eq!(last(Outcome::Aborted, "this", "bad", true), Rest::Aborted(cause()));
+    assert_eq!(last(Outcome::Aborted, "this", "bad", false), Rest::Idle);
+    assert_eq!(last(Outcome::Aborted, "old", "this", false), Rest::Idle);
+    assert_eq!(last(Outcome::Aborted, "old", "bad", true), Rest::Idle);
     assert_eq!(last(Outcome::Blocked, "old", "this", true), Rest::Idle);
     let older = [(Outcome::Aborted, "old", "this"), (Outcome::Succeeded, "old", "this")];
     assert_eq!(then(&older, true), Rest::Aborted(cause()), "only the last one counts");

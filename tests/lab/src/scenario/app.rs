@@ -108,6 +108,8 @@ pub struct App {
     pub replicas: u16,
     /// Ordinal of the first one.
     pub first: u16,
+    /// Whether they come and go one after the other, each when the one before it is Ready or gone.
+    pub in_order: bool,
     /// `terminationGracePeriodSeconds`.
     pub grace: Duration,
     /// Length of a preStop sleep.
@@ -130,6 +132,7 @@ impl App {
             ready_by: ReadyBy::Http,
             replicas: 4,
             first: 0,
+            in_order: false,
             grace: Duration::from_secs(10),
             pre_stop: None,
             strategy: UpdateStrategy::RollingUpdate,
@@ -213,7 +216,7 @@ impl App {
                 "serviceName": self.name,
                 "replicas": self.replicas,
                 "ordinals": {"start": self.first},
-                "podManagementPolicy": "Parallel",
+                "podManagementPolicy": if self.in_order { "OrderedReady" } else { "Parallel" },
                 "updateStrategy": {"type": strategy},
                 "selector": {"matchLabels": labels},
                 "template": {
