@@ -239,51 +239,71 @@ fn what_most_ready_pods_run_is_what_a_run_comes_from() {
     assert_eq!(told([("a", false), ("a", false), ("b", false), ("a", false)]), "a");
 }
 
+/// How a run from one revision to another ended; `this` is the one that the StatefulSet asks for now.
+type Ended<'a> = (Outcome, &'a str, &'a str);
+
+/// What is shown after these runs, the last one first, once nothing stands against another one any more. `there`: all
+/// pods run what is asked for. `given_up`: what the last one was for.
+fn shown_after(runs: &[Ended<'_>], there: bool, given_up: bool) -> Rest {
+    let mut scene = Scene::new();
+    let now = scene.at(0);
+    let revision = scene.seen.set.as_ref().unwrap().update_revision.clone().unwrap();
+    if there {
+        scene.seen.pods.values_mut().for_each(|pod| pod.revision.clone_from(&revision));
+    }
+    let this = |name: &str| if name == "this" { revision.clone() } else { name.to_owned() };
+    let past = |(outcome, from, to): &Ended<'_>| Past {
+        from: this(from),
+        to: this(to),
+        started_at: now,
+        finished_at: now,
+        outcome: *outcome,
+        pods: 3,
+        cause: (*outcome != Outcome::Succeeded).then(why),
+        timeouts: Vec::new(),
+    };
+    scene.state.history = runs.iter().map(past).collect();
+    let rejected = if there { this(runs.first().map_or("", |last| last.2)) } else { revision.clone() };
+    scene.state.rejected = given_up.then(|| Rejected { revision: rejected, images: BTreeMap::default() });
+    scene.state.rest = Rest::Blocked(Problem::new(Reason::NotOnDelete, "x"));
+    scene.state.run = None;
+    lossless_upgrade::workflow::decide(&scene.world.plan, &scene.state, &scene.seen, now).state.rest
+}
+
+fn why() -> Problem {
+    Problem::new(Reason::SoakFailed, "why")
+}
+
 #[test]
 fn what_stood_against_a_run_is_forgotten_when_none_is_wanted() {
-    let cause = || Problem::new(Reason::SoakFailed, "why");
-    let then = |history: &[(Outcome, &str, &str)], given_up: bool| {
-        let mut scene = Scene::new();
-        let now = scene.at(0);
-        let revision = scene.seen.set.as_ref().unwrap().update_revision.clone().unwrap();
-        for pod in scene.seen.pods.values_mut() {
-            pod.revision.clone_from(&revision);
-        }
-        let this = |name: &str| if name == "this" { revision.clone() } else { name.to_owned() };
-        let past = |(outcome, from, to): &(Outcome, &str, &str)| Past {
-            from: this(from),
-            to: this(to),
-            started_at: now,
-            finished_at: now,
-            outcome: *outcome,
-            pods: 3,
-            cause: (*outcome != Outcome::Succeeded).then(cause),
-            timeouts: Vec::new(),
-        };
-        scene.state.history = history.iter().map(past).collect();
-        let to = history.first().map_or("", |last| last.2);
-        scene.state.rejected = given_up.then(|| Rejected { revision: this(to), images: BTreeMap::default() });
-        scene.state.rest = Rest::Blocked(Problem::new(Reason::NotOnDelete, "x"));
-        scene.state.run = None;
-        lossless_upgrade::workflow::decide(&scene.world.plan, &scene.state, &scene.seen, now).state.rest
+    let last = |outcome: Outcome, from: &str, to: &str, given_up: bool| {
+        shown_after(&[(outcome, from, to)], true, given_up)
     };
-    let last =
-        |outcome: Outcome, from: &str, to: &str, given_up: bool| then(&[(outcome, from, to)], given_up);
-    assert_eq!(then(&[], false), Rest::Idle);
+    assert_eq!(shown_after(&[], true, false), Rest::Idle);
     assert_eq!(last(Outcome::Succeeded, "old", "this", false), Rest::Succeeded);
     assert_eq!(last(Outcome::Succeeded, "this", "other", false), Rest::Idle, "made anew since");
-    assert_eq!(last(Outcome::RolledBack, "this", "bad", true), Rest::RolledBack(cause()));
+    assert_eq!(last(Outcome::RolledBack, "this", "bad", true), Rest::RolledBack(why()));
     assert_eq!(last(Outcome::RolledBack, "this", "bad", false), Rest::Idle, "a retry was asked");
     assert_eq!(last(Outcome::RolledBack, "old", "bad", true), Rest::Idle, "of other revisions");
     assert_eq!(last(Outcome::RolledBack, "old", "this", true), Rest::Idle, "made anew at what had failed");
-    assert_eq!(last(Outcome::Aborted, "old", "this", true), Rest::Aborted(cause()));
-    assert_eq!(last(Outcome::Aborted, "this", "bad", true), Rest::Aborted(cause()));
+    assert_eq!(last(Outcome::Aborted, "old", "this", true), Rest::Aborted(why()));
+    assert_eq!(last(Outcome::Aborted, "this", "bad", true), Rest::Aborted(why()));
     assert_eq!(last(Outcome::Aborted, "this", "bad", false), Rest::Idle);
     assert_eq!(last(Outcome::Aborted, "old", "this", false), Rest::Idle);
     assert_eq!(last(Outcome::Aborted, "old", "bad", true), Rest::Idle);
     assert_eq!(last(Outcome::Blocked, "old", "this", true), Rest::Idle);
     let older = [(Outcome::Aborted, "old", "this"), (Outcome::Succeeded, "old", "this")];
-    assert_eq!(then(&older, true), Rest::Aborted(cause()), "only the last one counts");
+    assert_eq!(shown_after(&older, true, true), Rest::Aborted(why()), "only the last one counts");
+}
+
+#[test]
+fn what_is_asked_for_although_it_was_given_up_is_shown_as_its_run_ended() {
+    let last = |outcome: Outcome, to: &str| shown_after(&[(outcome, "old", to)], false, true);
+    assert_eq!(last(Outcome::RolledBack, "this"), Rest::RolledBack(why()));
+    assert_eq!(last(Outcome::RolledBack, "other"), Rest::Idle);
+    // What is given up by an abort may have come after what the run was for.
+    assert_eq!(last(Outcome::Aborted, "other"), Rest::Aborted(why()));
+    assert_eq!((last(Outcome::Succeeded, "this"), last(Outcome::Blocked, "this")), (Rest::Idle, Rest::Idle));
 }
 
 #[test]
