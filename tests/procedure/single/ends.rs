@@ -190,6 +190,23 @@ fn the_replica_of_a_pod_that_waits_to_go_comes_back_when_a_lever_lets_connection
 }
 
 #[test]
+fn a_lever_that_lets_go_of_the_surge_is_set_again_before_anything_is_waited_for() {
+    let then_it = |held: &[u32], ends: bool| {
+        let mut scene = retiring(4);
+        let entered = scene.run().entered;
+        (scene.run().forced, scene.run().draining_since) = (true, Some(entered));
+        scene.seen.levers[0].held = Held::Ordinals(set(held));
+        scene.seen.pods.get_mut(&3).unwrap().terminating = ends;
+        let run = then(&scene, 0, retire::look).1;
+        // What has come meanwhile has its own time to go.
+        (run.step, run.forced && run.draining_since.is_some(), run.reasserted)
+    };
+    assert_eq!(then_it(&[], false), (Step::Detach, false, 1));
+    assert_eq!(then_it(&[], true), (Step::Detach, false, 1));
+    assert_eq!(then_it(&[3], true), (Step::Retire, true, 0));
+}
+
+#[test]
 fn no_pod_goes_for_a_drained_one_when_somebody_moves_the_ordinals() {
     let then_it = |replicas: u32, first: u32, change: fn(&mut Scene)| {
         let mut scene = retiring(replicas);
