@@ -221,15 +221,12 @@ fn pod_status(record: PodRecord, before: &[PodStatus]) -> PodStatus {
 fn past(status: PastStatus) -> Past {
     let PastStatus { from, to, started_at, finished_at, outcome, pods, reason, text, drain_timeouts } =
         status;
-    // An older operator wrote no text.
-    let cause = reason.map(|reason| Problem::new(reason, text.unwrap_or_else(|| reason.to_string())));
     let timeouts = drain_timeouts.into_iter().map(timeout).collect();
-    Past { from, to, started_at, finished_at, outcome, pods, cause, timeouts }
+    Past { from, to, started_at, finished_at, outcome, pods, reason, text, timeouts }
 }
 
 fn past_status(past: Past) -> PastStatus {
-    let Past { from, to, started_at, finished_at, outcome, pods, cause, timeouts } = past;
-    let (reason, text) = cause.map(|Problem { reason, text }| (reason, text)).unzip();
+    let Past { from, to, started_at, finished_at, outcome, pods, reason, text, timeouts } = past;
     let drain_timeouts = timeouts.into_iter().map(timeout_status).collect();
     PastStatus { from, to, started_at, finished_at, outcome, pods, reason, text, drain_timeouts }
 }
@@ -312,7 +309,8 @@ mod tests {
                 finished_at: at(1),
                 outcome: Outcome::RolledBack,
                 pods: 4,
-                cause: problem(Reason::SoakFailed),
+                reason: Some(Reason::SoakFailed),
+                text: Some("why".into()),
                 timeouts: timeouts(),
             }],
         }

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::ordinals::{Ordinal, OrdinalSet};
-use super::reasons::Problem;
+use super::reasons::{Problem, Reason};
 use super::words::Actions;
 
 /// Everything the procedure remembers.
@@ -334,7 +334,9 @@ pub struct Past {
     /// Pods proven at the new revision.
     pub pods: u32,
     /// Why, where it did not succeed.
-    pub cause: Option<Problem>,
+    pub reason: Option<Reason>,
+    /// Why, in one or two sentences; none: an operator of an older version wrote it.
+    pub text: Option<String>,
     /// Drains that were not over in time.
     pub timeouts: Vec<DrainTimeout>,
 }

@@ -251,6 +251,7 @@ impl<'a> Turn<'a> {
             Outcome::Aborted => self.warn(Reason::Aborted, text),
             Outcome::Blocked => self.warn(cause.map_or(Reason::Aborted, |cause| cause.reason), text),
         }
+        let (reason, text) = run.cause.map(|Problem { reason, text }| (reason, text)).unzip();
         let past = Past {
             from: run.from,
             to: run.failed.unwrap_or(run.to),
@@ -258,7 +259,8 @@ impl<'a> Turn<'a> {
             finished_at: self.now,
             outcome,
             pods: u32::try_from(run.updated.len()).unwrap_or(u32::MAX),
-            cause: run.cause,
+            reason,
+            text,
             timeouts: run.timeouts,
         };
         // Tries of the same run that never began in earnest are one entry, so that they do not drive

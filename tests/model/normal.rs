@@ -119,7 +119,7 @@ impl Records {
         state.history.truncate(1);
         for past in &mut state.history {
             past.started_at = NOW;
-            past.cause.iter_mut().for_each(shorten);
+            past.text = None;
         }
         match &mut state.rest {
             Rest::Blocked(problem) | Rest::RolledBack(problem) | Rest::Aborted(problem) => shorten(problem),

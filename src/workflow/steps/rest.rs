@@ -119,12 +119,17 @@ fn unblock(turn: &mut Turn<'_>, holds: impl Fn(&Past) -> bool) {
         return;
     }
     let last = turn.state.history.first().filter(|past| holds(past));
-    turn.state.rest = last.map_or(Rest::Idle, |past| match (past.outcome, past.cause.clone()) {
+    turn.state.rest = last.map_or(Rest::Idle, |past| match (past.outcome, why(past)) {
         (Outcome::Succeeded, _) => Rest::Succeeded,
         (Outcome::RolledBack, Some(cause)) => Rest::RolledBack(cause),
         (Outcome::Aborted, Some(cause)) => Rest::Aborted(cause),
         (Outcome::RolledBack | Outcome::Aborted | Outcome::Blocked, _) => Rest::Idle,
     });
+}
+
+fn why(past: &Past) -> Option<Problem> {
+    let reason = past.reason?;
+    Some(Problem::new(reason, past.text.clone().unwrap_or_else(|| reason.to_string())))
 }
 
 fn block(turn: &mut Turn<'_>, problem: Problem) -> Next {
@@ -193,7 +198,7 @@ fn not_again_yet(turn: &Turn<'_>, revision: &str, images: bool) -> Option<Next> 
     let pause = if problem.reason == Reason::NoRoomForSurge { TRY_ROOM_AGAIN } else { TRY_PROBE_AGAIN };
     let again = later(last.finished_at, pause);
     (last.outcome == Outcome::Blocked
-        && last.cause.as_ref().map(|cause| cause.reason) == Some(problem.reason)
+        && last.reason == Some(problem.reason)
         && (images || last.to == revision)
         && turn.now < again)
         .then(|| Wait::new(problem.text.clone()).until(again).stalled(problem.reason).into())

@@ -276,7 +276,8 @@ fn shown_after(runs: &[Ended<'_>], there: bool, given_up: bool) -> Rest {
         finished_at: now,
         outcome: *outcome,
         pods: 3,
-        cause: (*outcome != Outcome::Succeeded).then(why),
+        reason: (*outcome != Outcome::Succeeded).then_some(why().reason),
+        text: Some(why().text),
         timeouts: Vec::new(),
     };
     scene.state.history = runs.iter().map(past).collect();

@@ -78,7 +78,8 @@ impl Case {
             started_at: run.started_at,
             finished_at: run.entered,
             pods: 3,
-            cause: None,
+            reason: None,
+            text: None,
             timeouts: Vec::new(),
         };
         case.decision.state.history.insert(0, past);
