@@ -127,6 +127,7 @@ fn unblock(turn: &mut Turn<'_>, holds: impl Fn(&Past) -> bool) {
     });
 }
 
+/// Why the run ended so, where it did not succeed.
 fn why(past: &Past) -> Option<Problem> {
     let reason = past.reason?;
     Some(Problem::new(reason, past.text.clone().unwrap_or_else(|| reason.to_string())))

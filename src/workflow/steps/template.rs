@@ -39,6 +39,7 @@ pub fn look(turn: &mut Turn<'_>, run: &mut Run) -> Next {
     // What was never taken from the old revision has nothing to prove.
     let there = |ordinal: &u32| turn.seen.pods.get(ordinal).is_some_and(|pod| pod.revision == run.to);
     run.updated = turn.base_ordinals().iter().filter(there).collect();
+    // None was asked for yet, or it was taken away: the way back has one as the way there had.
     if run.surge == 0 {
         batches::renew_surge(turn, run);
     }
