@@ -48,12 +48,12 @@ cluster: build ## Run the tests on a real cluster (root, Linux; else SKIPPED)
 	cargo test --no-fail-fast --workspace --test traces --test cloud --test chart --test cluster
 
 soak: build ## Over an hour: 300,000 random stories, each fault at each call, each crash, 30 kills, Tencent's monitoring, 10,000 looks, connections of a minute (root, Linux); SEED=n plays the kills again
-	PROPTEST_CASES=300000 cargo test --test procedure -- whatever_happens
-	SOAK=1 cargo test --test faults -- a_read_ a_write_ a_process_that_dies
-	SOAK=1 cargo test --test cluster -- "killed at random"
-	SOAK=1 cargo test --test cluster -- "in whole minutes"
-	SOAK=1 cargo test --test cluster -- "look after look"
-	SOAK=1 cargo test --test cluster -- "the real clients of"
+	PROPTEST_CASES=300000 cargo test --workspace --test procedure -- whatever_happens
+	SOAK=1 cargo test --workspace --test faults -- a_read_ a_write_ a_process_that_dies
+	SOAK=1 cargo test --workspace --test cluster -- "killed at random"
+	SOAK=1 cargo test --workspace --test cluster -- "in whole minutes"
+	SOAK=1 cargo test --workspace --test cluster -- "look after look"
+	SOAK=1 cargo test --workspace --test cluster -- "the real clients of"
 
 bench: build binaries ## Measure the release build: start, memory, kubectl lu (root, Linux)
 	BENCH=$(RELEASE) cargo test --workspace --test bench
