@@ -1,6 +1,5 @@
 //! How many pods must serve, and how many may be taken out.
 
-use super::observed::{Held, LeverView};
 use super::ordinals::{Ordinal, OrdinalSet};
 use super::state::{BatchKind, Run};
 use super::turn::{Turn, later};
@@ -29,11 +28,7 @@ impl Turn<'_> {
 
     /// Whether enough others serve for the batch to be taken out, as far as it is not out already.
     pub fn can_spare(&self, run: &Run) -> bool {
-        let out = |ordinal: Ordinal| {
-            let held =
-                |lever: &LeverView| matches!(&lever.held, Held::Ordinals(held) if held.contains(ordinal));
-            self.seen.levers.iter().all(held)
-        };
+        let out = |ordinal: Ordinal| self.seen.levers.iter().all(|lever| lever.holds(ordinal));
         let serves = |ordinal: &Ordinal| {
             self.stays(*ordinal) && self.seen.pods.get(ordinal).is_some_and(|pod| pod.ready)
         };

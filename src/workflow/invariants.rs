@@ -83,7 +83,7 @@ fn nothing_owing_goes(moment: &Moment<'_>) -> Result<(), String> {
             continue;
         }
         for lever in &moment.seen.levers {
-            let held = matches!(&lever.held, Held::Ordinals(held) if held.contains(ordinal));
+            let held = lever.holds(ordinal);
             if given_up(moment, lever) {
                 continue;
             }
@@ -127,13 +127,7 @@ fn serving(moment: &Moment<'_>, without: &OrdinalSet) -> usize {
 
 /// The pods that serve, or could be made to serve at once, and do not after this effect.
 fn taken(moment: &Moment<'_>) -> OrdinalSet {
-    let held = |ordinal: Ordinal| {
-        moment
-            .seen
-            .levers
-            .iter()
-            .any(|lever| matches!(&lever.held, Held::Ordinals(held) if held.contains(ordinal)))
-    };
+    let held = |ordinal: Ordinal| moment.seen.levers.iter().any(|lever| lever.holds(ordinal));
     let newly: OrdinalSet = match &moment.decision.effect {
         Some(Effect::SetLevers { detached, .. }) => detached.clone(),
         _ => leaving(moment),
@@ -291,8 +285,7 @@ fn nudges_are_exact(moment: &Moment<'_>) -> Result<(), String> {
             return Err(format!("{uid} is nudged without a record, or again"));
         }
         for lever in &moment.seen.levers {
-            let held = matches!(&lever.held, Held::Ordinals(held) if held.contains(*ordinal));
-            if !held && !given_up(moment, lever) {
+            if !lever.holds(*ordinal) && !given_up(moment, lever) {
                 return Err(format!("{uid} is nudged although {} does not hold it", lever.name));
             }
         }

@@ -156,6 +156,12 @@ impl LeverView {
             Held::Gone => Err(format!("{} is gone", self.name)),
         }
     }
+
+    /// Whether it is known to keep new connections from the ordinal.
+    #[must_use]
+    pub fn holds(&self, ordinal: Ordinal) -> bool {
+        matches!(&self.held, Held::Ordinals(held) if held.contains(ordinal))
+    }
 }
 
 /// What a lever writes.

@@ -109,12 +109,8 @@ pub fn look(turn: &mut Turn<'_>, run: &mut Run) -> Next {
 /// A lever may let connections to a pod that waits for its turn to go, as in an `OrderedReady` set: its replica comes
 /// back, and it is drained again before it goes. For one that ends it is too late.
 fn reprieve(turn: &Turn<'_>, run: &Run, base: u32) -> Option<Next> {
-    let may_serve = |ordinal: u32, lever: &LeverView| match &lever.held {
-        Held::Ordinals(held) => !held.contains(ordinal),
-        Held::Foreign(_) | Held::Unreadable(_) => true,
-        // Through one that is gone nobody comes.
-        Held::Gone => false,
-    };
+    // Through one that is gone nobody comes.
+    let may_serve = |ordinal, lever: &LeverView| lever.held != Held::Gone && !lever.holds(ordinal);
     let (pod, lever) = run.batch.ordinals.iter().find_map(|ordinal| {
         let pod = turn.seen.pods.get(&ordinal)?;
         let waits = !pod.terminating && !turn.owes_nothing(ordinal, pod);
