@@ -115,9 +115,7 @@ fn a_lever_written_over_is_set_again() {
         ALL,
         |world| {
             world.happens("somebody takes our weights out");
-            let now = world.now;
-            world.tampered = now;
-            world.balancers[0].overwrite(now);
+            world.overwrite(0);
         },
         as_undisturbed_and_served,
     );
@@ -129,9 +127,7 @@ fn a_lever_written_over_again_and_again_stops_the_run_until_the_writer_is_stoppe
         ALL,
         |world| {
             for _ in 0..24 {
-                let now = world.now;
-                world.tampered = now;
-                world.balancers[0].overwrite(now);
+                world.overwrite(0);
                 world.run_until(5, |_| false);
             }
             world.happens("the other writer is stopped");

@@ -158,9 +158,7 @@ fn disturbance(guard: Guard) -> fn(&mut World) {
             // Between the last count and the moment when the others serve again.
             sick(world);
             world.run_until(2, |_| false);
-            let now = world.now;
-            world.tampered = now;
-            world.balancers[0].overwrite(now);
+            world.overwrite(0);
         },
         Guard::LeversConfirmed => |world| {
             let now = world.now;
@@ -245,6 +243,13 @@ fn replicas_that_the_user_adds_after_an_abort_in_preflight_are_not_taken_for_the
 }
 
 #[test]
+fn replicas_that_the_user_adds_after_a_rollback_in_preflight_are_not_taken_for_the_surge() {
+    let events = [(1, Event::Pause(true)), (0, Event::Act("rollback")), (1, Event::Replicas(3))];
+    let world = again(2, hasty(), |_| (), &events);
+    assert_eq!(world.cluster.set.as_ref().unwrap().replicas, 3, "{}", world.tale());
+}
+
+#[test]
 fn a_surge_pod_evicted_while_it_is_reclaimed_is_drained_anew_or_waited_for() {
     for moment in 30..90 {
         again(1, hasty(), |world| world.cluster.lag = 3, &[(moment, Event::Evict(1))]);
@@ -273,11 +278,4 @@ fn a_pod_that_waits_to_go_and_is_given_connections_again_is_drained_again() {
         world.counts.scales == 4
     });
     assert!(came_back.count() > 10);
-}
-
-#[test]
-fn replicas_that_the_user_adds_after_a_rollback_in_preflight_are_not_taken_for_the_surge() {
-    let events = [(1, Event::Pause(true)), (0, Event::Act("rollback")), (1, Event::Replicas(3))];
-    let world = again(2, hasty(), |_| (), &events);
-    assert_eq!(world.cluster.set.as_ref().unwrap().replicas, 3, "{}", world.tale());
 }

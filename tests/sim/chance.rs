@@ -149,16 +149,13 @@ impl Event {
             }
             Self::Overwrite(index) => {
                 world.happens(&format!("somebody writes over lever {index}"));
-                world.tampered = now;
-                world.balancers[index % balancers].overwrite(now);
+                world.overwrite(index % balancers);
             }
             Self::Foreign(index) if world.balancers[index % balancers].value.is_empty() => {}
             Self::Foreign(index) => {
                 world.happens(&format!("somebody garbles our entries in lever {index}"));
-                world.tampered = now;
-                let balancer = &mut world.balancers[index % balancers];
-                balancer.overwrite(now);
-                balancer.foreign = Some("our entries were changed".into());
+                world.overwrite(index % balancers);
+                world.balancers[index % balancers].foreign = Some("our entries were changed".into());
             }
             Self::Touch(index) => {
                 world.happens(&format!("somebody writes their own into lever {index}"));

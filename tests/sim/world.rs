@@ -221,6 +221,12 @@ impl World {
         self.cluster.delete(ordinal, self.now, false);
     }
 
+    /// Somebody takes our entries out of a lever.
+    pub fn overwrite(&mut self, balancer: usize) {
+        self.tampered = self.now;
+        self.balancers[balancer].overwrite(self.now);
+    }
+
     /// The Service of a load balancer is deleted, or made anew. One that comes back has none of our entries, as after
     /// a hand that wrote over them.
     pub fn vanish(&mut self, balancer: usize, gone: bool) {

@@ -256,9 +256,7 @@ fn g_argo_2522_a_lever_that_somebody_fights_over_ends_in_a_named_wait_and_not_in
     until(&mut world, Step::Detach, BatchKind::Serving);
     let before = world.counts.levers;
     for _ in 0..600 {
-        let now = world.now;
-        world.tampered = now;
-        world.balancers[0].overwrite(now);
+        world.overwrite(0);
         world.tick();
     }
     assert_eq!(world.memory.stalled, Some(Reason::LeverContested), "{}", world.tale());
